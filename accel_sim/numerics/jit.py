@@ -1,0 +1,63 @@
+"""The one way this package compiles a kernel: `kernel`, Numba's `njit` with the options that the numbers need.
+
+* no fast-math and no contraction: every operation is the IEEE one that is written;
+* ``error_model="numpy"``: a division by zero is an infinity, not an exception;
+* ``nogil``: kernels run in threads;
+* cached on disk, where that can be written; the cache is stale as soon as *any* file that the kernel may have inlined
+  changes.
+
+Numba alone compares only the file of the kernel itself, so after an edit of a callee in another file it would keep
+running the old arithmetic. Here the stamp covers every Python file of the numerics package and of the kernel's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Word: TypeAlias = int | np.integer[Any]
+"""An integer in a kernel: Python's or NumPy's. Kernels never mix signed and unsigned (Numba makes that a float)."""
+
+_NUMERICS = Path(__file__).resolve().parent
+
+
+@cache
+def _source_stamp(folder: Path) -> str:
+    """Digest of the Python sources in the numerics folder and in `folder`."""
+    digest = hashlib.sha256()
+    for place in sorted({_NUMERICS, folder}):
+        for source in sorted(place.glob("*.py")):
+            digest.update(source.name.encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def kernel(function: F) -> F:
+    """Compile `function` for the numeric kernels; use as a decorator.
+
+    The compiled function has the signature of the Python one and runs the same IEEE operations on every CPU.
+    """
+    compiled: Any
+    try:
+        compiled = njit(cache=True, error_model="numpy", nogil=True)(function)
+    except RuntimeError:  # nowhere to keep it: a read-only installation, and a user without a cache folder
+        compiled = njit(error_model="numpy", nogil=True)(function)
+    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)  # absent when compilation is disabled
+    if index is not None and hasattr(index, "_source_stamp"):
+        index._source_stamp = _source_stamp(Path(function.__code__.co_filename).resolve().parent)
+    return compiled  # type: ignore[no-any-return]
+
+
+def inner(function: F) -> F:
+    """Like `kernel`, for a function that only other kernels call: it has no entry from Python and no cache file of
+    its own (it is part of its callers' cached code), and compiles faster for that."""
+    compiled: Any = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return compiled  # type: ignore[no-any-return]
