@@ -1,0 +1,108 @@
+"""The `checker` section: the check units that watch the datapath. Their alarm is the OR of all units."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from accel_sim.config.sections import SEED_MAX, Clash, Kinds, Many, Section
+
+
+class AbsoluteThreshold(Section):
+    """Alarm when the residual |predicted - actual| exceeds a fixed value."""
+
+    kind: Literal["absolute"] = Field(default="absolute", description="Selects a fixed threshold.")
+    value: float = Field(gt=0, description="The threshold, in the unit of the outputs.")
+
+
+class RelativeThreshold(Section):
+    """Alarm when the residual exceeds a fraction of the larger of |predicted| and |actual|."""
+
+    kind: Literal["relative"] = Field(default="relative", description="Selects a relative threshold.")
+    value: float = Field(gt=0, description="The fraction (1e-3 is 0.1 %).")
+
+
+class CalibratedThreshold(Section):
+    """Alarm above a multiple of the largest residual of fault-free runs on a calibration set."""
+
+    kind: Literal["calibrated"] = Field(
+        default="calibrated", description="Selects a threshold measured on clean runs."
+    )
+    multiple: float = Field(
+        default=4.0, gt=0, le=1e12, description="Threshold over the largest clean residual."
+    )
+    samples: int = Field(default=20, ge=1, le=1_000_000, description="Heads in the calibration set.")
+    seed: int = Field(default=0, ge=0, le=SEED_MAX, description="Seed of the calibration set.")
+
+
+class BoundThreshold(Section):
+    """Alarm above a bound on the rounding error, derived from the formats and the sizes."""
+
+    kind: Literal["bound"] = Field(default="bound", description="Selects the derived rounding bound.")
+    slack: float = Field(default=1.0, gt=0, le=1e12, description="Threshold over the bound.")
+
+
+Threshold: TypeAlias = Annotated[
+    AbsoluteThreshold | RelativeThreshold | CalibratedThreshold | BoundThreshold,
+    Kinds(AbsoluteThreshold, RelativeThreshold, CalibratedThreshold, BoundThreshold),
+]
+
+
+class Shares(Section):
+    """Which signals the unit takes from the datapath.
+
+    A fault in a shared signal reaches both sides of the check, and passes it unseen. What is not shared, the
+    unit computes itself, at its own area. Its own score needs its own maximum, and its own maximum its own
+    exponentials; the sum is free either way.
+    """
+
+    score: bool = Field(default=True, description="Take the scores s from the datapath.")
+    max: bool = Field(default=True, description="Take the running maximum m from the datapath.")
+    exp: bool = Field(default=True, description="Take the exponentials p and a from the datapath.")
+    sum: bool = Field(default=True, description="Take the running sum l from the datapath.")
+
+    def clashes(self) -> Iterator[Clash]:
+        for signal, later in pairwise(("score", "max", "exp")):
+            if not getattr(self, signal) and getattr(self, later):
+                message = f"{signal} is not shared, so {later}, which is computed from it, must be false too"
+                yield Clash((later, signal), message)
+                return
+
+
+class FusedOutputUnit(Section):
+    """The fused output checksum (Flash-ABFT): the sum of the outputs against one more, predicted column."""
+
+    kind: Literal["fused_output"] = Field(
+        default="fused_output", description="Selects the fused output checksum."
+    )
+    shares: Shares = Field(default=Shares(), description="Signals taken from the datapath.")
+    granularity: Literal["key_tile", "query_block", "head"] = Field(
+        default="head",
+        description="When residuals are compared: after every tile of keys, every block of queries, or once "
+        "a head. `key_tile` needs `architecture.key_tile` to be at least `architecture.lanes`.",
+    )
+    threshold: Threshold = Field(default=CalibratedThreshold(), description="What residual raises the alarm.")
+
+
+Unit: TypeAlias = Annotated[FusedOutputUnit, Kinds(FusedOutputUnit)]
+
+
+class Checker(Section):
+    """The check units of the design."""
+
+    units: Many[Unit] = Field(
+        default=(),
+        max_length=16,
+        description="Check units; a bare name such as `fused_output` takes every default. An empty list "
+        "leaves the design unprotected. At most one unit of each kind.",
+    )
+
+    def clashes(self) -> Iterator[Clash]:
+        for kind, count in Counter(unit.kind for unit in self.units).items():
+            if count > 1:
+                second = [i for i, unit in enumerate(self.units) if unit.kind == kind][1]
+                yield Clash((f"units.{second}",), f"at most one {kind} unit is allowed (got {count})")

@@ -1,0 +1,128 @@
+"""`Config`: a whole configuration, and the rules between its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import Field, PrivateAttr
+
+from accel_sim.config.architecture import ROLES, Architecture, LanesArchitecture
+from accel_sim.config.checker import Checker
+from accel_sim.config.errors import NOWHERE, Mark
+from accel_sim.config.faults import Faults
+from accel_sim.config.memory import Memory
+from accel_sim.config.number_formats import covers
+from accel_sim.config.recovery import Recovery, ReexecuteRecovery
+from accel_sim.config.sections import Clash, Section
+from accel_sim.config.technology import Technology
+from accel_sim.config.tree import Node
+from accel_sim.config.workload import GaussianWorkload, OutliersWorkload, RandomWorkload, Workload
+
+
+class Config(Section):
+    """A design, its workload and its faults. Every key has a default; `{}` is a complete config.
+
+    Impossible together: a random workload larger than the counters (`max_keys`, `max_queries`) or with more
+    outlier channels than `head_dim`; stored formats of registers wider than the arithmetic's; comparing
+    residuals after every tile of keys when a tile is shorter than the lanes are many.
+    """
+
+    name: str = Field(default="", max_length=200, description="A short name for reports; changes no result.")
+    description: str = Field(
+        default="", max_length=20_000, description="What this config is for; changes no result."
+    )
+    architecture: Architecture = Field(default=LanesArchitecture(), description="The datapath.")
+    memory: Memory = Field(default=Memory(), description="Off-chip memory and on-chip banks.")
+    checker: Checker = Field(default=Checker(), description="The check units.")
+    recovery: Recovery = Field(default=ReexecuteRecovery(), description="What happens after an alarm.")
+    workload: Workload = Field(default=GaussianWorkload(), description="What Q, K and V are.")
+    faults: Faults = Field(default=Faults(), description="Which bits are struck, and how.")
+    technology: Technology = Field(default=Technology(), description="The hardware's technology.")
+
+    _tree: Node | None = PrivateAttr(default=None)
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    def __eq__(self, other: object) -> bool:
+        # Where a value was written is no part of what it is.
+        return self.__dict__ == other.__dict__ if isinstance(other, Config) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in type(self).model_fields))
+
+    def mark(self, key: str) -> Mark:
+        """File and line of a dotted key, or of the nearest section that is written down."""
+        return NOWHERE if self._tree is None else self._tree.mark_of(tuple(key.split(".")))[0]
+
+    def states(self, key: str) -> bool:
+        """Whether a dotted key is written down, in this config's file or one that it extends."""
+        path = tuple(key.split("."))
+        return self._tree is not None and self._tree.mark_of(path)[1] == len(path)
+
+    def changed(self, changes: Mapping[str, object]) -> Config:
+        """A config with the values at some dotted keys changed, checked like a file.
+
+        `config.changed({"architecture.head_dim": 128, "checker.units.0.granularity": "query_block"})`.
+        Mappings merge and a new `kind` replaces, as with `extends`. Raises ConfigError.
+        """
+        from accel_sim.config.load import apply_changes
+
+        return apply_changes(self, changes)
+
+    def workload_path(self) -> Path | None:
+        """The file that the workload reads, or None when it reads none. The file need not exist.
+
+        It stands beside the config that states it, else among the shipped configs; a path from a change
+        counts from the working directory at loading.
+        """
+        from accel_sim.config.paths import resolve_data_file
+
+        stated = getattr(self.workload, "path", None)
+        if stated is None:
+            return None
+        beside: Path | None = None
+        if self._tree is None or self.states("workload.path"):
+            file = self.mark("workload.path").file
+            beside = self._folder if file is None else (self._folder / file).parent
+        return resolve_data_file(stated, beside)
+
+    def clashes(self) -> Iterator[Clash]:
+        yield from self._workload_clashes()
+        yield from self._register_format_clashes()
+        arch = self.architecture
+        for index, unit in enumerate(self.checker.units):
+            if unit.granularity == "key_tile" and arch.key_tile < arch.lanes:
+                message = (
+                    f"granularity key_tile needs architecture.key_tile >= architecture.lanes "
+                    f"(got {arch.key_tile} < {arch.lanes})"
+                )
+                granularity = f"checker.units.{index}.granularity"
+                yield Clash((granularity, "architecture.key_tile", "architecture.lanes"), message)
+
+    def _workload_clashes(self) -> Iterator[Clash]:
+        arch, workload = self.architecture, self.workload
+        if isinstance(workload, RandomWorkload):
+            for what in ("keys", "queries"):
+                count, most = getattr(workload, what), getattr(arch, f"max_{what}")
+                if count > most:
+                    message = (
+                        f"workload.{what} must be at most architecture.max_{what} (got {count} > {most})"
+                    )
+                    yield Clash((f"workload.{what}", f"architecture.max_{what}"), message)
+        if isinstance(workload, OutliersWorkload) and workload.channels > arch.head_dim:
+            message = (
+                f"workload.channels must be at most architecture.head_dim "
+                f"(got {workload.channels} > {arch.head_dim})"
+            )
+            yield Clash(("workload.channels", "architecture.head_dim"), message)
+
+    def _register_format_clashes(self) -> Iterator[Clash]:
+        stored_formats = self.faults.register_format
+        for role in ROLES if stored_formats is not None else ():
+            stored, arithmetic = getattr(stored_formats, role), getattr(self.architecture.formats, role)
+            if stored is not None and not covers(arithmetic, stored):
+                message = (
+                    f"a register's stored format must be no wider than the arithmetic's "
+                    f"(got {stored} for {role}, which computes in {arithmetic})"
+                )
+                yield Clash((f"faults.register_format.{role}", f"architecture.formats.{role}"), message)
