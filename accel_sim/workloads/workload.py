@@ -1,0 +1,171 @@
+"""What attention is computed on: the tensors of some heads, and which keys each query may see.
+
+- `Workload`: the frozen description; gives the tensors of one head at a time, rounded to the operand format.
+- `HeadId`: which head, by layer and head number.
+- `Tensors`: q, k and v of one head.
+- `Mask`: causal and padding mask, as one last allowed key for each query.
+- `TensorSource`: where a workload takes its numbers from; files and generators implement it.
+
+Heads of one workload all have one shape, so the time and the cost of one are those of every other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from accel_sim.numerics.formats import Format
+
+F64 = NDArray[np.float64]
+
+
+class HeadId(NamedTuple):
+    """A head's place in its model. `layer` is 0 where a workload has no layers."""
+
+    layer: int
+    head: int
+
+    def __str__(self) -> str:
+        return f"layer {self.layer} head {self.head}"
+
+
+class Tensors(NamedTuple):
+    """One head's operands: q (n_queries, head_dim), k and v (n_keys, head_dim), float64 and C-contiguous.
+
+    Every value is representable in the operand format. q is not divided by sqrt(head_dim): the hardware
+    scales.
+    """
+
+    q: F64
+    k: F64
+    v: F64
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which keys a query may see: always the keys 0 to some last one.
+
+    Attributes:
+        causal: query i sees no key after i + n_keys - n_queries, so the last query sees every key (the
+            queries are the last ones of the sequence, as in decoding with a key-value cache).
+        valid_keys: keys from this index on are padding; None for no padding.
+    """
+
+    causal: bool = False
+    valid_keys: int | None = None
+
+    def bounds(self, n_queries: int, n_keys: int) -> NDArray[np.int64]:
+        """Index of the last key each query may see, of shape (n_queries,); negative where it may see none."""
+        last = n_keys if self.valid_keys is None else min(self.valid_keys, n_keys)
+        bounds = np.full(n_queries, last - 1, dtype=np.int64)
+        if self.causal:
+            bounds = np.minimum(bounds, np.arange(n_queries, dtype=np.int64) + (n_keys - n_queries))
+        return bounds
+
+    def __str__(self) -> str:
+        parts = ["causal"] if self.causal else []
+        parts += [] if self.valid_keys is None else [f"{self.valid_keys} valid keys"]
+        return ", ".join(parts) or "none"
+
+
+class TensorSource(Protocol):
+    """Gives the numbers of a head before they are rounded. Implementations are frozen, and can be pickled."""
+
+    @property
+    def largest(self) -> float:
+        """No element of any head is larger in magnitude than this."""
+        ...
+
+    def values(self, head: HeadId) -> tuple[F64, F64, F64]:
+        """q, k and v of that head as finite float64."""
+        ...
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Attention heads of one shape.
+
+    Attributes:
+        name: short name for reports.
+        kind: ``captured``, ``gaussian``, ``outliers`` or ``file``.
+        heads: the heads to run, in order.
+        n_queries: queries in a head.
+        n_keys: keys in a head.
+        head_dim: elements in a query, key and value.
+        mask: which keys a query may see; the same for every head.
+        operand: format that the tensors are rounded to.
+        source: where the numbers come from.
+        details: what a report says of the source, as (label, text) pairs.
+    """
+
+    name: str
+    kind: str
+    heads: tuple[HeadId, ...]
+    n_queries: int
+    n_keys: int
+    head_dim: int
+    mask: Mask
+    operand: Format
+    source: TensorSource
+    details: tuple[tuple[str, str], ...] = ()
+
+    def tensors(self, head: HeadId) -> Tensors:
+        """The operands of one head, each value rounded once, to nearest even, to the operand format.
+
+        Subnormal results are kept: whether they count as zero is the hardware's choice when it reads them.
+
+        Raises:
+            KeyError: the workload has no such head.
+        """
+        if head not in self.heads:
+            raise KeyError(f"{head} is not in workload {self.name}")
+        return Tensors(*(rounded(values, self.operand) for values in self.source.values(head)))
+
+    def bounds(self, n: int | None = None) -> NDArray[np.int64]:
+        """Index of the last key that each of the first n queries may see (all queries if n is not given).
+
+        Raises:
+            ValueError: n is not from 0 to n_queries.
+        """
+        n = self.n_queries if n is None else n
+        if not 0 <= n <= self.n_queries:
+            raise ValueError(f"n = {n}: the workload has {self.n_queries} queries")
+        return self.mask.bounds(self.n_queries, self.n_keys)[:n]
+
+    @property
+    def score_count(self) -> int:
+        """Unmasked (query, key) pairs of one head."""
+        return int(np.sum(self.bounds() + 1))
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What a report says of the workload, as (label, text) pairs."""
+        first, last = self.heads[0], self.heads[-1]
+        span = str(first) if len(self.heads) == 1 else f"{len(self.heads)}, from {first} to {last}"
+        return (
+            ("workload", self.name if self.name == self.kind else f"{self.name} ({self.kind})"),
+            ("heads", span),
+            ("shape", f"{self.n_queries} queries, {self.n_keys} keys, head dim {self.head_dim}"),
+            ("mask", f"{self.mask}; {self.score_count} of {self.n_queries * self.n_keys} scores a head"),
+            ("operand format", self.operand.name),
+            *self.details,
+        )
+
+    def describe(self) -> str:
+        """`facts` as aligned lines."""
+        facts = self.facts()
+        width = max(len(label) for label, _ in facts)
+        return "\n".join(f"{label:<{width}}  {text}" for label, text in facts)
+
+
+def rounded(values: F64, fmt: Format) -> F64:
+    """Each value rounded once, to nearest even, to a format; subnormals are kept. Any shape, C-contiguous."""
+    from accel_sim.numerics.arithmetic import mul_vs
+
+    flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1)
+    result = np.empty_like(flat)
+    mul_vs(result, flat, 1.0, fmt.rounding(), 0.0)  # times one is exact: nothing but the rounding remains
+    return result.reshape(values.shape)
