@@ -1,0 +1,126 @@
+"""The golden engine: the fault-free run of a head, fast, bit for bit what the stepped engine computes.
+
+`run_golden` returns the `RunResult` of a job; `stall_offsets` and `wall_cycle` place machine cycles on the
+clock when memory makes the pipeline wait.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accel_sim.engines.job import Job
+from accel_sim.engines.lanes_build import data, geometry, roundings
+from accel_sim.engines.lanes_golden import KEYS_AT_ONCE, golden_comparisons, golden_queries, row_sums
+from accel_sim.engines.lanes_step import COMPARISON_COLUMNS, Roundings
+from accel_sim.engines.result import RunResult, comparisons_from
+from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
+
+
+class Clock:
+    """Where the cycles of a stall-free run fall once the memory makes the machine wait."""
+
+    def __init__(self, machine: LanesMachine, job: Job, timing: Timing) -> None:
+        tiles = -(-timing.n_keys // machine.key_tile)
+        points = [(timing.swap_start(s), int(job.swap_stall[s])) for s in range(timing.blocks + 1)]
+        points += [
+            (timing.stream_start(b) + t * machine.key_tile, int(job.kv_stall[b * tiles + t]))
+            for b in range(timing.blocks) for t in range(tiles)
+        ]
+        points.sort()
+        self._at = np.array([cycle for cycle, _ in points], dtype=np.int64)
+        self._stalls = np.cumsum([stall for _, stall in points], dtype=np.int64)
+
+    def wall(self, cycle: int) -> int:
+        """Clock cycle in which the machine executes its stall-free cycle `cycle`."""
+        passed = int(np.searchsorted(self._at, cycle, side="right"))
+        return cycle + (int(self._stalls[passed - 1]) if passed else 0)
+
+    def visible(self, cycle: int) -> int:
+        """First clock cycle in which a value written before the stall-free cycle `cycle` can be read."""
+        return self.wall(cycle - 1) + 1
+
+    def after(self, clock_cycle: int) -> int:
+        """First clock cycle in which a register can be read that is computed from one first readable in
+        `clock_cycle`: the next, or later if the machine is held in between."""
+        held = np.concatenate([self._at + self._stalls - np.diff(self._stalls, prepend=0), [0]])
+        for start, stall in zip(held, np.diff(self._stalls, prepend=0), strict=False):
+            if start <= clock_cycle < start + stall:
+                clock_cycle = int(start + stall)
+        return clock_cycle + 1
+
+    def machine_cycle(self, clock_cycle: int) -> tuple[int, bool]:
+        """(stall-free cycle, held) at a clock cycle: the cycle that the machine executes then, or, if it is being
+        held, the one that it will execute next."""
+        low, high = 0, clock_cycle
+        while low < high:  # wall is strictly increasing
+            middle = (low + high) // 2
+            if self.wall(middle) < clock_cycle:
+                low = middle + 1
+            else:
+                high = middle
+        return low, self.wall(low) != clock_cycle
+
+    def machine_cycles(self, cycles: int) -> np.ndarray:
+        """(cycles,) int64: `machine_cycle` of every clock cycle of a run."""
+        active = cycles - self.stalls
+        stall_free = np.arange(active, dtype=np.int64)
+        passed = np.searchsorted(self._at, stall_free, side="right")
+        walls = stall_free + np.concatenate([[0], self._stalls])[passed]
+        return np.searchsorted(walls, np.arange(cycles, dtype=np.int64), side="left").astype(np.int64)
+
+    @property
+    def stalls(self) -> int:
+        """All stall cycles of the head."""
+        return int(self._stalls[-1])
+
+
+def comparison_cycles(machine: LanesMachine, timing: Timing, clock: Clock) -> tuple[np.ndarray, np.ndarray]:
+    """Clock cycle of every residual: (blocks,) at the end of blocks, (blocks, tiles) of scans, −1 for none."""
+    tiles = -(-timing.n_keys // machine.key_tile)
+    at_block = np.array([
+        clock.visible(timing.residual_cycle(timing.swap_start(b + 1) + machine.lanes - 1))
+        for b in range(timing.blocks)
+    ], dtype=np.int64)
+    at_scan = np.full((timing.blocks, tiles), -1, dtype=np.int64)
+    if machine.scans:
+        for b in range(timing.blocks):
+            for t in range(tiles):
+                key = (t + 1) * machine.key_tile - 1
+                if timing.n_keys - 1 - key >= machine.lanes:
+                    last_row = timing.accumulate_cycle(b, key) + machine.lanes
+                    at_scan[b, t] = clock.visible(timing.residual_cycle(last_row, scan=True))
+    return at_block, at_scan
+
+
+def quiet_operands(x: np.ndarray, f: Roundings) -> np.ndarray:
+    """Operands as the machine reads them: subnormals as zeros where it flushes."""
+    return np.where(np.abs(x) < f.operand.flush_below, 0.0 * x, x)
+
+
+def run_golden(machine: LanesMachine, job: Job) -> RunResult:
+    """The fault-free run of `job`: outputs, comparisons, alarm (a false one, if any) and cycles."""
+    n_queries, n_keys, d = job.shape
+    g, f = geometry(machine, n_queries, n_keys), roundings(machine)
+    around = data(machine, job, g)
+    timing = machine.timing(n_queries, n_keys)
+    q, k, v = (quiet_operands(x, f) for x in (job.q, job.k, job.v))
+    tree = np.zeros(sum(tree_sizes(d)))
+    terms = np.zeros((n_queries, 2))
+    scan_terms = np.zeros((n_queries, g.tiles, 2)) if machine.scans else np.zeros((1, 1, 2))
+    golden_queries(
+        g, f, around, q, np.ascontiguousarray(k.T), v,
+        row_sums(v, tree, g, f) if machine.check else np.zeros(n_keys),
+        job.scale, np.empty(n_keys), np.empty(n_keys), np.empty(n_keys), np.empty((d, KEYS_AT_ONCE)), tree,
+        terms, scan_terms,
+    )
+    clock = Clock(machine, job, timing)
+    cycles = timing.head_cycles + clock.stalls
+    if machine.check is None:
+        return RunResult(around.o, (), None, cycles)
+    table = np.zeros((g.blocks * (g.tiles + 1), COMPARISON_COLUMNS))
+    at_block, at_scan = comparison_cycles(machine, timing, clock)
+    count = golden_comparisons(g, f, terms, scan_terms, job.threshold, job.scan_threshold, at_block, at_scan,
+                               table)
+    comparisons = comparisons_from(table, count)
+    raised = [clock.after(c.cycle) for c in comparisons if c.alarm]
+    return RunResult(around.o, comparisons, min(raised, default=None), cycles)

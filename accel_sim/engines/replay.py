@@ -1,0 +1,270 @@
+"""The replay engine: many faults on one head, each recomputing only what it can reach.
+
+`ReplayEngine` runs the fault-free head once and keeps what `engines.replay_store.Store` lists; `outcomes`
+then gives, for any number of faults, exactly what the stepped engine would: outputs compared, residuals, alarm
+cycle. Faults that the kernel hands back (control registers, stuck bits over several cycles) are run by
+the stepped engine from the checkpoint before them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from accel_sim.engines.golden import Clock, comparison_cycles, quiet_operands, run_golden
+from accel_sim.engines.job import Job
+from accel_sim.engines.lanes_build import data, geometry, roundings
+from accel_sim.engines.lanes_golden import row_sums
+from accel_sim.engines.replay_kernel import (
+    A_ACC,
+    A_REG,
+    ACT,
+    ACTIVE,
+    ADDRESS,
+    ALARM,
+    ALLOW,
+    BOUND,
+    C_SUM,
+    CHK_A,
+    CHK_A_ACC,
+    CHK_ALLOW,
+    CHK_DA,
+    CHK_DS,
+    CHK_L,
+    CHK_MAX,
+    CHK_P,
+    CHK_P_ACC,
+    CHK_PR,
+    CHK_PROD,
+    CHK_RECIP,
+    CHK_SCORE,
+    CHK_SEEN,
+    CHK_SUMS,
+    DA,
+    DS,
+    ENABLE,
+    KEY_TAG,
+    L_SUM,
+    LIMIT,
+    MAX,
+    NORM_C,
+    NORM_CHK_L,
+    NORM_L,
+    NORM_O,
+    O_ACC,
+    OTHER,
+    OUT,
+    OUT_TREE,
+    P_ACC,
+    P_REG,
+    PRED,
+    PRED_DELAY,
+    PRED_TERM,
+    PROD,
+    PV,
+    R_DELAY,
+    R_TREE,
+    RECIP,
+    RECIP_C,
+    RECIP_O,
+    RESIDUAL,
+    SCALE,
+    SCORE,
+    SEEN,
+    SUMS,
+    THRESHOLD,
+    V_DELAY,
+    Clockwork,
+    K,
+    Outcomes,
+    Q,
+    Scratch,
+    V,
+    Where,
+    replay_all,
+    rows_again,
+)
+from accel_sim.engines.replay_rows import KEYS_AT_ONCE
+from accel_sim.engines.replay_store import Store, fill_store
+from accel_sim.faults.outcome import sum_of_squares
+from accel_sim.machines.lanes import LanesMachine, tree_sizes
+from accel_sim.machines.lanes_schedule import pipeline_stage, skew_dim, tree_level_of
+
+CODES = {
+    "scale": SCALE, "threshold": THRESHOLD, "enable": ENABLE, "norm_addr": ADDRESS, "recip_addr": ADDRESS,
+    "out_addr": ADDRESS,
+    "q": Q, "k": K, "k_skew": K, "v": V, "v_delay": V_DELAY, "prod": PROD, "tree": SUMS, "chain": SUMS,
+    "dot": SUMS, "score": SCORE, "key_tag": KEY_TAG, "bound": BOUND, "seen": SEEN, "m": MAX, "allow": ALLOW,
+    "ds": DS, "da": DA, "p": P_REG, "a": A_REG, "p_acc": P_ACC, "a_acc": A_ACC, "pv": PV, "l": L_SUM, "o": O_ACC,
+    "active": ACTIVE, "r_tree": R_TREE, "r_delay": R_DELAY, "chk_pr": CHK_PR, "c": C_SUM, "norm_o": NORM_O,
+    "norm_l": NORM_L, "norm_c": NORM_C, "norm_chk_l": NORM_CHK_L, "recip": RECIP, "recip_o": RECIP_O,
+    "recip_c": RECIP_C, "chk_recip": CHK_RECIP, "out": OUT, "pred_term": PRED_TERM, "out_tree": OUT_TREE,
+    "pred_delay": PRED_DELAY, "pred": PRED, "act": ACT, "residual": RESIDUAL, "limit": LIMIT, "alarm": ALARM,
+    "chk_prod": CHK_PROD, "chk_tree": CHK_SUMS, "chk_chain": CHK_SUMS, "chk_dot": CHK_SUMS,
+    "chk_score": CHK_SCORE, "chk_seen": CHK_SEEN, "chk_m": CHK_MAX, "chk_allow": CHK_ALLOW, "chk_ds": CHK_DS,
+    "chk_da": CHK_DA, "chk_p": CHK_P, "chk_a": CHK_A, "chk_p_acc": CHK_P_ACC, "chk_a_acc": CHK_A_ACC,
+    "chk_l": CHK_L,
+}
+"""Register arrays that the kernel knows; any other is OTHER, and falls back."""
+
+_IN_LANE = {Q, BOUND, SEEN, MAX, L_SUM, O_ACC, ACTIVE, C_SUM, CHK_SEEN, CHK_MAX, CHK_L}
+
+
+def where(machine: LanesMachine) -> Where:
+    """The kernel's view of every slot of the machine's state."""
+    inventory = machine.inventory
+    code, stage, lane, at, level = (np.full(inventory.slots, fill, dtype=np.int64) for fill in (OTHER, -1, -1, 0, 0))
+    for register in inventory:
+        kind = CODES.get(register.name, OTHER)
+        if kind == OTHER:
+            continue
+        start = inventory.offsets[register.name]
+        per_lane = register.shape[:1] == (machine.lanes,) and kind not in (K, V, V_DELAY, KEY_TAG, R_TREE, R_DELAY,
+                                                                          OUT, NORM_O, RECIP_O, OUT_TREE, PRED_DELAY)
+        for element, index in enumerate(np.ndindex(*register.shape)):
+            slot = start + element
+            code[slot] = kind
+            where_live = pipeline_stage(machine, register.name, index)
+            if where_live is not None and kind not in _IN_LANE:
+                stage[slot] = where_live
+            if per_lane:
+                lane[slot] = index[0]
+            last = index[-1] if index else 0
+            at[slot] = skew_dim(machine.head_dim, last) if register.name == "k_skew" else last
+            if kind == ADDRESS:
+                level[slot] = {"norm_addr": 0, "recip_addr": 1}.get(register.name, 2 if machine.reciprocal else 1)
+            if register.name.removeprefix("chk_") in ("tree", "r_tree", "out_tree"):
+                level[slot] = tree_level_of(machine.head_dim, last)
+                at[slot] = last - sum(tree_sizes(machine.head_dim)[: level[slot]])
+    return Where(code, stage, lane, at, level)
+
+
+class ReplayEngine:
+    """The golden run of one job, ready to have faults replayed on it."""
+
+    def __init__(self, machine: LanesMachine, job: Job) -> None:
+        self.machine, self.job = machine, job
+        n_queries, n_keys, _ = job.shape
+        self.timing = machine.timing(n_queries, n_keys)
+        self._g = geometry(machine, n_queries, n_keys)
+        self.roundings = self._f = roundings(machine)
+        self._data = data(machine, job, self._g)
+        self._where = where(machine)
+        self.golden = run_golden(machine, job)
+        self.store = self._fill()
+        self.golden_square = float(sum_of_squares(self.store.o))
+        self._clockwork = self._wind()
+        self._scratch = self._room()
+        self._codec = machine.formats["output"].codec
+
+    def outcomes(self, slots: np.ndarray, cycles: np.ndarray, last_cycles: np.ndarray, ops: np.ndarray,
+                 masks: np.ndarray, arith: np.ndarray, stored: np.ndarray) -> Outcomes:
+        """Replay faults; see `replay_kernel.replay_all` for the arrays."""
+        n = len(slots)
+        out = Outcomes(
+            status=np.zeros(n, np.int64), differs=np.zeros(n, np.bool_), alarm_cycle=np.zeros(n, np.int64),
+            residual=np.zeros(n), limit=np.zeros(n), square=np.zeros(n), max_abs=np.zeros(n),
+            max_ulp=np.zeros(n, np.int64), nonfinite=np.zeros(n, np.int64), rows=np.zeros(n, np.int64),
+            old_value=np.full(n, np.nan), new_value=np.full(n, np.nan),
+        )
+        replay_all(slots, cycles, last_cycles, ops, masks, arith, stored, self._where, self._clockwork, self.store,
+                   self._g, self._f, self._data, self.job.scale, self._codec, self._scratch, out)
+        return out
+
+    @property
+    def terms(self) -> np.ndarray | None:
+        """(Nq, 2) predicted and actual row sum of every query, or None without a check unit."""
+        return self.store.terms if self.machine.check else None
+
+    def rows_again(self, first: int, last: int, from_key: int, n_keys: int,
+                   scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """Outputs (count, d) and terms (count, 2) of some queries under another key count and scale; see
+        `replay_kernel.rows_again`."""
+        rows, terms = np.zeros((last - first, self._g.head_dim)), np.zeros((last - first, 2))
+        rows_again(first, last, from_key, n_keys, scale, self.store, self._g, self._f, self._data, self._scratch,
+                   rows, terms)
+        return rows, terms
+
+    # -- the golden store ----------------------------------------------------------------------------
+
+    @property
+    def element_type(self) -> Any:
+        """float32 if every format from operand to state fits it, else float64."""
+        formats = self.machine.formats
+        narrow = all(formats[role].precision <= 24 for role in ("operand", "score", "exp", "state"))
+        return np.float32 if narrow else np.float64
+
+    def _fill(self) -> Store:
+        machine, job, g, f = self.machine, self.job, self._g, self._f
+        n_queries, n_keys, d = job.shape
+        t = self.element_type
+        q, k, v = (quiet_operands(x, f) for x in (job.q, job.k, job.v))
+        tree = np.zeros(sum(tree_sizes(d)))
+        store = Store(
+            q=q.astype(t), k=k.astype(t), k_t=np.ascontiguousarray(k.T.astype(t)), v=v.astype(t),
+            v_t=np.ascontiguousarray(v.T.astype(t)),
+            P=np.zeros((n_queries, n_keys), t), A=np.zeros((n_queries, n_keys), t),
+            M=np.zeros((n_queries, n_keys), t),
+            r=row_sums(v, tree, g, f) if machine.check else np.zeros(n_keys),
+            o=np.zeros((n_queries, d)), sums=np.zeros((n_queries, 2)), terms=np.zeros((n_queries, 2)),
+            scan_terms=np.zeros((n_queries, g.tiles, 2)) if machine.scans else np.zeros((1, 1, 2)),
+        )
+        fill_store(g, f, self._data, store.q, store.k_t, store.v, np.ascontiguousarray(k.T), v, job.scale, store.P,
+                   store.A, store.M, store.r, store.o, store.sums, store.terms, store.scan_terms, tree)
+        if not np.array_equal(store.o.view(np.int64), self.golden.output.view(np.int64)):
+            raise AssertionError("the golden store and the golden run differ; please report this")
+        return store
+
+    def _wind(self) -> Clockwork:
+        machine, job, g = self.machine, self.job, self._g
+        clock = Clock(machine, job, self.timing)
+        comparisons = self.golden.comparisons
+        at_block = np.full(g.blocks, -1, dtype=np.int64)
+        at_scan = np.full((g.blocks, g.tiles), -1, dtype=np.int64)
+        if machine.check:
+            index_of = {c.cycle: n for n, c in enumerate(comparisons)}
+            block_cycles, scan_cycles = comparison_cycles(machine, self.timing, clock)
+            for b in range(g.blocks):
+                at_block[b] = index_of.get(int(block_cycles[b]), -1)
+                for t in range(g.tiles):
+                    at_scan[b, t] = index_of.get(int(scan_cycles[b, t]), -1)
+        return Clockwork(
+            period=self.timing.period,
+            normalise=self.timing.normalise,
+            machine_cycle=clock.machine_cycles(self.golden.cycles),
+            cycle=np.array([c.cycle for c in comparisons], dtype=np.int64),
+            prefix=self._prefix(),
+            alarm_cycle=np.array([clock.after(c.cycle) for c in comparisons], dtype=np.int64),
+            block_comparison=at_block,
+            scan_comparison=at_scan,
+            residual=np.array([c.residual for c in comparisons]),
+            limit=np.array([c.limit for c in comparisons]),
+            threshold=job.threshold,
+            scan_threshold=job.scan_threshold,
+            golden_alarm=-1 if self.golden.alarm_cycle is None else self.golden.alarm_cycle,
+        )
+
+    def _prefix(self) -> np.ndarray:
+        from accel_sim.engines.lanes_golden import add_terms
+
+        g, terms = self._g, self.store.terms
+        prefix = np.zeros((g.n_queries + 1, 2))
+        for i in range(g.n_queries):
+            whole = self.machine.check is not None and self.machine.check.granularity == "head"
+            start = prefix[i] if i % g.lanes or whole else np.zeros(2)
+            prefix[i] = start
+            prefix[i + 1] = add_terms(terms, i, i + 1, start[0], start[1], self._f.checker)
+        return prefix
+
+    def _room(self) -> Scratch:
+        g, t = self._g, self.element_type
+        n, d, p = g.n_keys, g.head_dim, g.lanes
+        c = self._clockwork
+        return Scratch(
+            P=np.zeros(n, t), A=np.zeros(n, t), PC=np.zeros(n, t), AC=np.zeros(n, t), o=np.zeros(d, t),
+            xa=np.zeros(d, t), xb=np.zeros(d, t), buf=np.zeros((d, KEYS_AT_ONCE), t), S=np.zeros(n),
+            q=np.zeros(d, t), v=np.zeros(d), rows=np.zeros((p, d)), terms=np.zeros((p, 2)),
+            scans=np.zeros((p, g.tiles, 2)), tree=np.zeros(sum(tree_sizes(d))), residual=c.residual.copy(),
+            limit=c.limit.copy(), changed=np.zeros(p, np.uint8), value=np.zeros(2),
+        )

@@ -1,0 +1,1209 @@
+"""The replay engine's kernel: from a fault to what it changes, by recomputing only what it can reach.
+
+A fault in a register of the datapath strikes a known value of a known (query, key, dim): the schedule says
+which (accel_sim.machines.lanes_schedule gives the same answers one at a time). `replay` recomputes the rows of
+attention that this value enters, from the golden store, and the comparisons those rows enter. A fault whose
+register is dead in that cycle is masked without running. What control registers do is not a matter of
+values: `replay` hands those faults back (FALL_BACK) for the stepped engine.
+
+Everything here is one query block: the rows a fault can change are lanes of the block in flight.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from accel_sim.engines.lanes_golden import row_sum
+from accel_sim.engines.lanes_step import (
+    HEAD,
+    KEY_TILE,
+    QUERY_BLOCK,
+    SERIAL,
+    TREE,
+    exponential,
+)
+from accel_sim.engines.replay_rows import (
+    accumulate_row,
+    checksum_chain,
+    column_chain,
+    max_step,
+    native,
+    resume_softmax,
+    same_bits,
+    scores_range,
+    sum_chain,
+)
+from accel_sim.engines.replay_store import finish_row
+from accel_sim.faults.outcome import compare_rows
+from accel_sim.numerics.arithmetic import add, div, maximum, mul, sub, tree_level
+from accel_sim.numerics.dot import fused_sum
+from accel_sim.numerics.formats import Codec
+from accel_sim.numerics.jit import inner, kernel
+from accel_sim.numerics.reciprocal import reciprocal_pwl
+from accel_sim.numerics.rounding import flip_bits, force_bits, quiet, round_to
+
+# What a register array is to the replay engine. Codes from CHK on belong to the check unit's own copies.
+(
+    OTHER, Q, K, V, V_DELAY, PROD, SUMS, SCORE, KEY_TAG, BOUND, SEEN, MAX, ALLOW, DS, DA, P_REG, A_REG,
+    P_ACC, A_ACC, PV, L_SUM, O_ACC, ACTIVE, R_TREE, R_DELAY, CHK_PR, C_SUM, NORM_O, NORM_L, NORM_C, NORM_CHK_L,
+    RECIP, RECIP_O, RECIP_C, CHK_RECIP, OUT, PRED_TERM, OUT_TREE, PRED_DELAY, PRED, ACT, RESIDUAL, LIMIT, ALARM,
+    CHK_PROD, CHK_SUMS, CHK_SCORE, CHK_SEEN, CHK_MAX, CHK_ALLOW, CHK_DS, CHK_DA, CHK_P, CHK_A, CHK_P_ACC,
+    CHK_A_ACC, CHK_L, ADDRESS, THRESHOLD, ENABLE, SCALE,
+) = (np.int64(code) for code in range(61))
+
+MASKED, CHANGED, FALL_BACK = (np.int64(status) for status in range(3))
+
+CHECK_CODES = (ALARM, ENABLE, THRESHOLD, RESIDUAL, LIMIT, PRED, ACT)
+"""Registers of the comparison, which `replay_check` knows."""
+
+DROPPED = 2
+"""Mark of a lane whose row is never delivered (1 marks one that was computed again)."""
+
+# As NumPy scalars these are plain values to the compiler; Python ones would make it compile a version of every
+# function for each constant.
+ZERO, YES, NO = np.int64(0), np.bool_(True), np.bool_(False)
+
+# Events inside a row's accumulation.
+NO_EVENT, AT_O, AT_L, AT_C, AT_CHK_L, AT_PV, AT_P_ACC, AT_CHK_PR, AT_V, AT_R, AT_V_AND_R, AT_CHK_P_ACC = (
+    np.int64(event) for event in range(12))
+
+
+class Strike(NamedTuple):
+    """What happens to a struck value: op 0 inverts the bits of mask, 1 clears them, 2 sets them."""
+
+    op: int
+    mask: int
+    arith: Codec
+    stored: Codec
+
+
+class Where(NamedTuple):
+    """Per slot of the machine's state: register code, pipeline stage, lane, and position (dim, tree element)."""
+
+    code: np.ndarray
+    stage: np.ndarray
+    lane: np.ndarray
+    at: np.ndarray
+    level: np.ndarray
+
+
+class Clockwork(NamedTuple):
+    """When things happen, in stall-free machine cycles, and what comparisons there are.
+
+    machine_cycle (cycles,): stall-free cycle that each clock cycle executes or waits for. alarm_cycle
+    (comparisons,): clock cycle in which the alarm of a comparison is visible. block_comparison (blocks,) and
+    scan_comparison (blocks, tiles): index of a comparison, −1 for none. cycle, residual, limit (comparisons,):
+    golden. prefix (Nq + 1, 2): pred and act before each query is added (reset at each block, unless compared
+    once a head). golden_alarm: alarm cycle of the fault-free run, −1 for none.
+    """
+
+    period: int
+    normalise: int
+    machine_cycle: np.ndarray
+    cycle: np.ndarray
+    prefix: np.ndarray
+    alarm_cycle: np.ndarray
+    block_comparison: np.ndarray
+    scan_comparison: np.ndarray
+    residual: np.ndarray
+    limit: np.ndarray
+    threshold: float
+    scan_threshold: float
+    golden_alarm: int
+
+
+class Scratch(NamedTuple):
+    """Room to work in; see `engines.replay`. Type T: P, A, PC, AC (N,), o (d,), xa, xb (d,), buf (d, 64).
+    float64: S (N,), rows (P, d), terms (P, 2), scans (P, tiles, 2), tree, residual and limit (comparisons,).
+    changed (P,) uint8."""
+
+    P: np.ndarray
+    A: np.ndarray
+    PC: np.ndarray
+    AC: np.ndarray
+    o: np.ndarray
+    xa: np.ndarray
+    xb: np.ndarray
+    buf: np.ndarray
+    S: np.ndarray
+    q: np.ndarray
+    v: np.ndarray
+    rows: np.ndarray
+    terms: np.ndarray
+    scans: np.ndarray
+    tree: np.ndarray
+    residual: np.ndarray
+    limit: np.ndarray
+    changed: np.ndarray
+    value: np.ndarray
+
+
+@inner
+def struck(x, k):
+    """x after the strike k."""
+    if k.op == 0:
+        return flip_bits(x, k.arith, k.stored, k.mask)
+    ones = k.mask if k.op == 2 else np.uint64(0)
+    return force_bits(x, k.arith, k.stored, k.mask, ones)
+
+
+@inner
+def hit(x, k, w):
+    """Strike x, and note the value before and after in w.value (raw, as the register holds it)."""
+    after = struck(x, k)
+    w.value[0] = x
+    w.value[1] = after
+    return after
+
+
+# -- the score of one (query, key) with one value on its way struck --------------------------------------
+
+
+@inner
+def struck_score(i, j, code, level, at, k, st, g, f, data, scale, w):
+    """Scaled score of (query i, key j) after the strike: code PROD (element at), SUMS (level, element at) or
+    SCORE. The golden score is the same without the strike."""
+    d = g.head_dim
+    rs = f.score
+    q, key = st.q[i], st.k[j]
+    total = 0.0
+    if g.dot == TREE:
+        xa, xb = w.xa, w.xb
+        if native(rs, xa):
+            for t in range(d):
+                xa[t] = q[t] * key[t]
+        else:
+            for t in range(d):
+                xa[t] = round_to(np.float64(q[t]) * np.float64(key[t]), rs)
+        if code == PROD:
+            xa[at] = quiet(hit(np.float64(xa[at]), k, w), rs)
+        n = d
+        for step in range(g.levels):
+            h = (n + 1) // 2
+            if native(rs, xa):
+                for t in range(n - h):
+                    xb[t] = xa[t] + xa[t + h]
+            else:
+                for t in range(n - h):
+                    xb[t] = round_to(np.float64(xa[t]) + np.float64(xa[t + h]), rs)
+            for t in range(n - h, h):
+                xb[t] = xa[t]
+            if code == SUMS and step == level:
+                # A native NaN may not be canonical yet; the register's is.
+                xb[at] = quiet(hit(canonical(xb[at]), k, w), rs)
+            xa, xb = xb, xa
+            n = h
+        total = canonical(xa[0])
+    elif g.dot == SERIAL:
+        for t in range(d):
+            x = round_to(np.float64(q[t]) * np.float64(key[t]), rs)
+            if code == PROD and t == at:
+                x = hit(x, k, w)
+            total = x if t == 0 else add(quiet(total, rs), quiet(x, rs), rs)
+            if code == SUMS and t == at:
+                total = hit(total, k, w)
+    else:
+        products = w.v
+        for t in range(d):
+            products[t] = mul(np.float64(q[t]), np.float64(key[t]), f.exact)
+        if code == PROD:
+            products[at] = hit(products[at], k, w)
+        total = fused_sum(products, d, data.digits, rs, 0.0)
+        if code == SUMS:
+            total = hit(total, k, w)
+    s = mul(quiet(total, rs), scale, rs)
+    if code == SCORE:
+        s = hit(s, k, w)
+    return quiet(s, rs)
+
+
+@inner
+def canonical(x):
+    """x with any NaN made the canonical one, as float64."""
+    y = np.float64(x)
+    return y if y == y else np.nan
+
+
+# -- weights and corrections of a row ----------------------------------------------------------------------
+
+
+@inner
+def copy_row(P, A, i, st):
+    """Golden weights and corrections of query i, to be changed."""
+    P[:] = st.P[i]
+    A[:] = st.A[i]
+
+
+@inner
+def before_key(i, j, st, data):
+    """(maximum, seen) of query i before key j is met, in the golden run."""
+    if j == 0 or data.bound[i] < 0:
+        return 0.0, False
+    return np.float64(st.M[i, min(j - 1, data.bound[i])]), True
+
+
+@inner
+def with_score(P, A, i, j, s, st, g, f, data, scale, w):
+    """Weights of query i when key j scores s. Returns False if no bit of them changes."""
+    if j > data.bound[i]:
+        return False
+    copy_row(P, A, i, st)
+    m, seen = before_key(i, j, st, data)
+    m, ds, da = max_step(s, m, seen, f)
+    p = exponential(ds, g, f, data.exp_table)
+    a = exponential(da, g, f, data.exp_table)
+    changed = not (same_bits(p, np.float64(P[j])) and same_bits(a, np.float64(A[j])))
+    P[j] = p
+    A[j] = a
+    if not same_bits(m, np.float64(st.M[i, j])):
+        changed = True
+        bound = data.bound[i]
+        resume_softmax(P, A, st.M[i], w.S, st.q[i], st.k_t, j + 1, m, True, bound, bound, j + 1, w.buf, g, f,
+                       data, scale)
+    return changed
+
+
+@inner
+def with_maximum(P, A, i, j, m, seen, bound, st, g, f, data, scale, w):
+    """Weights of query i when key j is met with maximum m, and keys up to `bound` are allowed from there on."""
+    copy_row(P, A, i, st)
+    resume_softmax(P, A, st.M[i], w.S, st.q[i], st.k_t, j, m, seen, bound, data.bound[i], j, w.buf, g, f, data,
+                   scale)
+
+
+@inner
+def with_query(P, A, i, j, q, st, g, f, data, scale, w):
+    """Weights of query i when its vector is q from key j on."""
+    copy_row(P, A, i, st)
+    n = min(g.n_keys, data.bound[i] + 1)
+    if j >= n:
+        return
+    scores_range(w.S, q, st.k_t, j, n, w.buf, g, f, scale, data.digits)
+    m, seen = before_key(i, j, st, data)
+    for key in range(j, n):
+        m, ds, da = max_step(w.S[key], m, seen, f)
+        seen = True
+        P[key] = exponential(ds, g, f, data.exp_table)
+        A[key] = exponential(da, g, f, data.exp_table)
+
+
+@inner
+def golden_differences(i, j, st, g, f, data, scale, w):
+    """(ds, da) that the max stage forms for (query i, key j); zeros for a masked key."""
+    if j > data.bound[i]:
+        return 0.0, 0.0
+    scores_range(w.S, st.q[i], st.k_t, j, j + 1, w.buf, g, f, scale, data.digits)
+    m, seen = before_key(i, j, st, data)
+    m, ds, da = max_step(w.S[j], m, seen, f)
+    return ds, da
+
+
+# -- a whole row, with at most one event ------------------------------------------------------------------------
+
+
+@inner
+def rerun_row(lane, i, P, A, PC, AC, event, when, at, new_v, new_r, k, st, g, f, data, w):
+    """Accumulate query i again with weights P, A (PC, AC at the check unit) and an event, normalise it, and
+    leave its output, terms and scan terms in the scratch under `lane`.
+
+    AT_O, AT_L, AT_C and AT_CHK_L strike the accumulator after `when` keys; the other events change key `when`.
+    """
+    n, d = g.n_keys, g.head_dim
+    rst, rc = f.state, f.checker
+    o = w.o
+    o[:] = 0
+    total = 0.0
+    c = 0.0
+    own = 0.0
+    done = 0
+    scan = 0
+    shared_weight = not g.own_exp
+    pending = event != NO_EVENT
+    scanning = g.check and g.granularity == KEY_TILE
+    while True:
+        if pending and done == when and event <= AT_CHK_L:
+            pending = False
+            if event == AT_O:
+                o[at] = quiet(hit(canonical(o[at]), k, w), rst)
+            elif event == AT_L:
+                total = quiet(hit(total, k, w), rst)
+            elif event == AT_C:
+                c = quiet(hit(c, k, w), rc)
+            else:
+                own = quiet(hit(own, k, w), rst)
+        if scanning and scan < g.tiles and done == (scan + 1) * g.key_tile + lane:
+            for t in range(d):
+                w.v[t] = np.float64(o[t])
+            w.scans[lane, scan, 0] = c
+            w.scans[lane, scan, 1] = row_sum(w.v, w.tree, g, rc, rst.flush_below)
+            scan += 1
+        if done >= n:
+            break
+        if pending and done == when:
+            pending = False
+            p, a = np.float64(P[done]), np.float64(A[done])
+            pc, ac = np.float64(PC[done]), np.float64(AC[done])
+            for t in range(d):
+                x = np.float64(st.v[done, t])
+                if (event == AT_V or event == AT_V_AND_R) and t == at:
+                    x = new_v
+                pv = round_to(p * x, rst)
+                if event == AT_PV and t == at:
+                    pv = quiet(hit(pv, k, w), rst)
+                o[t] = add(mul(np.float64(o[t]), a, rst), pv, rst)
+            weight: float = p
+            if event == AT_P_ACC:
+                weight = quiet(hit(p, k, w), f.exp)
+            total = add(mul(total, a, rst), weight, rst)
+            if g.check:
+                r = np.float64(new_r) if event == AT_R or event == AT_V_AND_R else st.r[done]
+                pr = mul(pc, quiet(r, rc), rc)
+                if event == AT_CHK_PR:
+                    pr = quiet(hit(pr, k, w), rc)
+                c = add(mul(c, ac, rc), pr, rc)
+                own_weight: float = weight if shared_weight else pc
+                if event == AT_CHK_P_ACC:
+                    own_weight = quiet(hit(pc, k, w), f.exp)
+                own = add(mul(own, ac, rst), own_weight, rst)
+            done += 1
+            continue
+        if done >= n:
+            break
+        upto = n
+        if pending:
+            upto = min(upto, when)
+        if scanning and scan < g.tiles:
+            upto = min(upto, (scan + 1) * g.key_tile + lane)
+        accumulate_row(o, st.v, P, A, done, upto, rst)
+        total = sum_chain(total, P, A, done, upto, rst)
+        if g.check:
+            c = checksum_chain(c, st.r, PC, AC, done, upto, rc)
+            if g.own_sum:
+                own = sum_chain(own, PC, AC, done, upto, rst)
+        done = upto
+    for t in range(d):
+        w.v[t] = np.float64(o[t])
+    if not g.own_sum:
+        own = total
+    finish_row(w.rows[lane], w.terms[lane], w.v, total, c, own, w.tree, g, f, data.recip_table)
+    w.changed[lane] = 1
+
+
+@inner
+def rerun_column(lane, i, t, x, st, g, f, data, w):
+    """Query i with column t of its accumulators ending at x: everything else is golden."""
+    row = w.rows[lane]
+    row[:] = st.o[i]
+    total = quiet(st.sums[i, 0], f.state)
+    x = quiet(x, f.state)
+    if g.reciprocal:
+        row[t] = mul(x, quiet(reciprocal_pwl(total, data.recip_table, f.state), f.state), f.output)
+    else:
+        row[t] = div(x, total, f.output)
+    w.changed[lane] = 1
+    if g.check:
+        w.terms[lane, 0] = st.terms[i, 0]
+        w.terms[lane, 1] = st.terms[i, 1]
+        if not same_bits(row[t], st.o[i, t]):
+            w.terms[lane, 1] = row_sum(row, w.tree, g, f.checker, f.output.flush_below)
+
+
+@inner
+def rerun_sums(lane, i, P, A, PC, AC, event, when, k, st, g, f, data, w):
+    """Query i with its output accumulators golden: only l, c or the check unit's own l change.
+
+    Not for key-tile scans, which read o as well.
+    """
+    n = g.n_keys
+    rst, rc = f.state, f.checker
+    total, c = st.sums[i, 0], st.sums[i, 1]
+    own = total
+    if event == AT_L:
+        total = sum_chain(0.0, P, A, 0, when, rst)
+        total = sum_chain(quiet(hit(total, k, w), rst), P, A, when, n, rst)
+    elif event == AT_P_ACC:
+        own_shared = g.own_sum and not g.own_exp
+        total = sum_chain(0.0, P, A, 0, when, rst)
+        weight = quiet(hit(np.float64(P[when]), k, w), f.exp)
+        total = add(mul(total, np.float64(A[when]), rst), weight, rst)
+        total = sum_chain(total, P, A, when + 1, n, rst)
+        if own_shared:
+            own = total
+    elif event == AT_C:
+        c = checksum_chain(0.0, st.r, PC, AC, 0, when, rc)
+        c = checksum_chain(quiet(hit(c, k, w), rc), st.r, PC, AC, when, n, rc)
+    elif event == AT_CHK_PR:
+        c = checksum_chain(0.0, st.r, PC, AC, 0, when, rc)
+        pr = quiet(hit(mul(np.float64(PC[when]), st.r[when], rc), k, w), rc)
+        c = add(mul(c, np.float64(AC[when]), rc), pr, rc)
+        c = checksum_chain(c, st.r, PC, AC, when + 1, n, rc)
+    elif event == AT_CHK_L:
+        own = sum_chain(0.0, PC, AC, 0, when, rst)
+        own = sum_chain(quiet(hit(own, k, w), rst), PC, AC, when, n, rst)
+    elif event == AT_CHK_P_ACC:
+        own = sum_chain(0.0, PC, AC, 0, when, rst)
+        weight = quiet(hit(np.float64(PC[when]), k, w), f.exp)
+        own = add(mul(own, np.float64(AC[when]), rst), weight, rst)
+        own = sum_chain(own, PC, AC, when + 1, n, rst)
+    else:  # weights of the check unit changed
+        c = checksum_chain(0.0, st.r, PC, AC, 0, n, rc)
+        if g.own_sum:
+            own = sum_chain(0.0, PC, AC, 0, n, rst)
+    if not g.own_sum:
+        own = total
+    row = w.rows[lane]
+    row[:] = st.o[i]
+    w.terms[lane, 1] = st.terms[i, 1]
+    if event == AT_L or event == AT_P_ACC:
+        # A new divisor: the whole row. The accumulators themselves are golden, so run them once more.
+        w.o[:] = 0
+        accumulate_row(w.o, st.v, P, A, 0, n, rst)
+        for t in range(g.head_dim):
+            w.v[t] = np.float64(w.o[t])
+        finish_row(row, w.terms[lane], w.v, total, c, own, w.tree, g, f, data.recip_table)
+    elif g.check:
+        divisor = quiet(own, rst)
+        c = quiet(c, rc)
+        if g.reciprocal:
+            divisor = quiet(reciprocal_pwl(divisor, data.recip_table, rst), rst)
+            w.terms[lane, 0] = mul(c, divisor, rc)
+        else:
+            w.terms[lane, 0] = div(c, divisor, rc)
+    w.changed[lane] = 1
+
+
+# -- dispatch ---------------------------------------------------------------------------------------------------
+
+
+@inner
+def replay(slot, cycle, k, wh, cw, st, g, f, data, scale, w):
+    """What the strike k on a slot, at machine cycle `cycle`, changes: MASKED, CHANGED or FALL_BACK, and the block.
+
+    CHANGED leaves the rows that were computed again in the scratch, under their lanes.
+    """
+    code = wh.code[slot]
+    w.value[:] = np.nan
+    if code == OTHER or code == SCALE:
+        return FALL_BACK, ZERO
+    stage, lane, at = wh.stage[slot], wh.lane[slot], wh.at[slot]
+    if stage >= 0:
+        offset = cycle - 1 - stage - g.lanes
+        block = offset // cw.period
+        j = offset - block * cw.period
+        if offset < 0 or block >= g.blocks or j >= g.n_keys:
+            return MASKED, ZERO
+        if lane < 0:
+            return replay_shared(code, block, j, at, wh.level[slot], k, st, g, f, data, scale, w), block
+        i = block * g.lanes + lane
+        if i >= g.n_queries:
+            return MASKED, ZERO
+        return replay_stage(code, lane, i, j, at, wh.level[slot], k, st, g, f, data, scale, w), block
+    if lane >= 0:
+        return replay_lane(code, lane, cycle, at, k, cw, st, g, f, data, scale, w)
+    return replay_drain(code, cycle, at, wh.level[slot], k, cw, st, g, f, data, w)
+
+
+@inner
+def own_weights(P, A, i, st, g, w, both):
+    """The check unit's weights: those of the datapath where it shares them; else golden ones, unless the fault
+    reaches `both`, in which case they were changed alike."""
+    if both or not g.own_exp:
+        return P, A
+    return st.P[i], st.A[i]
+
+
+@inner
+def rerun_checker(lane, i, st, g, f, data, w, k):
+    """Query i again with the changed weights w.PC, w.AC at the check unit only."""
+    if g.granularity == KEY_TILE:
+        rerun_row(lane, i, st.P[i], st.A[i], w.PC, w.AC, NO_EVENT, ZERO, ZERO, 0.0, 0.0, k, st, g, f, data, w)
+    else:
+        rerun_sums(lane, i, st.P[i], st.A[i], w.PC, w.AC, NO_EVENT, ZERO, k, st, g, f, data, w)
+
+
+@inner
+def rerun_weights(lane, i, both, st, g, f, data, w, k):
+    """Query i again with the changed weights w.P, w.A."""
+    PC, AC = own_weights(w.P, w.A, i, st, g, w, both)
+    rerun_row(lane, i, w.P, w.A, PC, AC, NO_EVENT, ZERO, ZERO, 0.0, 0.0, k, st, g, f, data, w)
+
+
+@inner
+def rerun_event(lane, i, event, when, at, k, st, g, f, data, w):
+    """Query i again, golden weights, one event."""
+    scanning = g.check and g.granularity == KEY_TILE
+    P, A = st.P[i], st.A[i]
+    if scanning or (event != AT_O and event != AT_PV and event != AT_V):
+        if scanning:
+            rerun_row(lane, i, P, A, P, A, event, when, at, w.value[1], 0.0, k, st, g, f, data, w)
+        else:
+            rerun_sums(lane, i, P, A, P, A, event, when, k, st, g, f, data, w)
+        return
+    x = column_chain(0.0, st.v_t[at], P, A, 0, when, f.state)
+    if event == AT_O:
+        x = quiet(hit(x, k, w), f.state)
+    else:
+        v = np.float64(st.v[when, at]) if event == AT_PV else w.value[1]
+        pv = round_to(np.float64(P[when]) * v, f.state)
+        if event == AT_PV:
+            pv = quiet(hit(pv, k, w), f.state)
+        x = add(mul(x, np.float64(A[when]), f.state), pv, f.state)
+        when += 1
+    x = column_chain(x, st.v_t[at], P, A, when, g.n_keys, f.state)
+    rerun_column(lane, i, at, x, st, g, f, data, w)
+
+
+@inner
+def replay_stage(code, lane, i, j, at, level, k, st, g, f, data, scale, w):
+    """A register that holds a value of (query i, key j)."""
+    if code == PROD or code == SUMS or code == SCORE:
+        s = struck_score(i, j, code, level, at, k, st, g, f, data, scale, w)
+        if not with_score(w.P, w.A, i, j, s, st, g, f, data, scale, w):
+            return MASKED
+        rerun_weights(lane, i, not g.own_score, st, g, f, data, w, k)
+        return CHANGED
+    if code == CHK_PROD or code == CHK_SUMS or code == CHK_SCORE:
+        plain = PROD if code == CHK_PROD else (SUMS if code == CHK_SUMS else SCORE)
+        s = struck_score(i, j, plain, level, at, k, st, g, f, data, scale, w)
+        if not with_score(w.PC, w.AC, i, j, s, st, g, f, data, scale, w):
+            return MASKED
+        rerun_checker(lane, i, st, g, f, data, w, k)
+        return CHANGED
+    if code == DS or code == DA or code == CHK_DS or code == CHK_DA:
+        ds, da = golden_differences(i, j, st, g, f, data, scale, w)
+        allowed = j <= data.bound[i]
+        own = code == CHK_DS or code == CHK_DA
+        P, A = (w.PC, w.AC) if own else (w.P, w.A)
+        copy_row(P, A, i, st)
+        if code == DS or code == CHK_DS:
+            ds = hit(ds, k, w)
+            if allowed:
+                P[j] = exponential(ds, g, f, data.exp_table)
+        else:
+            A[j] = exponential(hit(da, k, w), g, f, data.exp_table)
+        if same_bits(np.float64(P[j]), np.float64(st.P[i, j])) and same_bits(np.float64(A[j]), np.float64(st.A[i, j])):
+            return MASKED
+        if own:
+            rerun_checker(lane, i, st, g, f, data, w, k)
+        else:
+            rerun_weights(lane, i, not g.own_max, st, g, f, data, w, k)
+        return CHANGED
+    if code == ALLOW or code == CHK_ALLOW:
+        golden = 1.0 if j <= data.bound[i] else 0.0
+        allow = hit(golden, k, w)
+        if allow == golden:
+            return MASKED
+        own = code == CHK_ALLOW
+        P, A = (w.PC, w.AC) if own else (w.P, w.A)
+        copy_row(P, A, i, st)
+        P[j] = 0.0
+        if allow != 0.0:
+            P[j] = exponential(0.0, g, f, data.exp_table)  # a masked key's ds is zero
+        if own:
+            rerun_checker(lane, i, st, g, f, data, w, k)
+        else:
+            rerun_weights(lane, i, not g.own_max, st, g, f, data, w, k)
+        return CHANGED
+    if code == P_REG or code == A_REG or code == A_ACC:
+        copy_row(w.P, w.A, i, st)
+        if code == P_REG:
+            w.P[j] = quiet(hit(np.float64(w.P[j]), k, w), f.exp)
+        else:
+            w.A[j] = quiet(hit(np.float64(w.A[j]), k, w), f.exp)
+        rerun_weights(lane, i, NO, st, g, f, data, w, k)
+        return CHANGED
+    if code == CHK_P or code == CHK_A or code == CHK_A_ACC:
+        copy_row(w.PC, w.AC, i, st)
+        if code == CHK_P:
+            w.PC[j] = quiet(hit(np.float64(w.PC[j]), k, w), f.exp)
+        else:
+            w.AC[j] = quiet(hit(np.float64(w.AC[j]), k, w), f.exp)
+        rerun_checker(lane, i, st, g, f, data, w, k)
+        return CHANGED
+    event = AT_PV
+    if code == P_ACC:
+        event = AT_P_ACC
+    elif code == CHK_PR:
+        event = AT_CHK_PR
+    elif code == CHK_P_ACC:
+        event = AT_CHK_P_ACC
+        if not g.own_sum:
+            hit(np.float64(st.P[i, j]), k, w)
+            return MASKED
+    elif code != PV:
+        return FALL_BACK
+    rerun_event(lane, i, event, j, at, k, st, g, f, data, w)
+    return CHANGED
+
+
+@inner
+def replay_shared(code, block, j, at, level, k, st, g, f, data, scale, w):
+    """A register that all lanes read: it holds something of key j."""
+    first = block * g.lanes
+    last = min(first + g.lanes, g.n_queries)
+    scanning = g.granularity == KEY_TILE
+    status = MASKED
+    if code == K:
+        x = hit(data.k[j, at], k, w)
+        golden = st.k[j, at]
+        for i in range(first, last):
+            # The key is shared by every query of the block, and by nothing else while it is in flight.
+            st.k[j, at] = quiet(x, f.operand)
+            s = struck_score(i, j, OTHER, ZERO, ZERO, k, st, g, f, data, scale, w)
+            st.k[j, at] = golden
+            if with_score(w.P, w.A, i, j, s, st, g, f, data, scale, w):
+                rerun_weights(i - first, i, YES, st, g, f, data, w, k)
+                status = CHANGED
+        return status
+    if code == KEY_TAG:
+        tag = hit(np.float64(j), k, w)
+        for i in range(first, last):
+            bound = data.bound[i]
+            if (tag > bound) == (j > bound):
+                continue
+            m, seen = before_key(i, j, st, data)
+            copy_row(w.P, w.A, i, st)
+            unit = exponential(0.0, g, f, data.exp_table)
+            if tag > bound:
+                # The key is skipped: the maximum stays.
+                w.P[j] = 0.0
+                w.A[j] = unit
+                if not same_bits(m, np.float64(st.M[i, j])) or not seen:
+                    resume_softmax(w.P, w.A, st.M[i], w.S, st.q[i], st.k_t, j + 1, m, seen, bound, bound, j + 1,
+                                   w.buf, g, f, data, scale)
+            else:
+                # A masked key gets in; every later one is masked, so that the maximum matters to it alone.
+                scores_range(w.S, st.q[i], st.k_t, j, j + 1, w.buf, g, f, scale, data.digits)
+                m, ds, da = max_step(w.S[j], m, seen, f)
+                w.P[j] = exponential(ds, g, f, data.exp_table)
+                w.A[j] = exponential(da, g, f, data.exp_table) if da != 0.0 else unit
+            rerun_weights(i - first, i, YES, st, g, f, data, w, k)
+            status = CHANGED
+        return status
+    if code == V or code == V_DELAY:
+        x = quiet(hit(data.v[j, at], k, w), f.operand)
+        raw = w.value[1]
+        new_r = 0.0
+        r_changed = False
+        if code == V and g.check:
+            for t in range(g.head_dim):
+                w.v[t] = np.float64(st.v[j, t])
+            w.v[at] = x
+            new_r = row_sum(w.v, w.tree, g, f.checker, f.operand.flush_below)
+            r_changed = not same_bits(new_r, st.r[j])
+        for i in range(first, last):
+            w.value[1] = x
+            if r_changed or scanning:
+                event = AT_V_AND_R if r_changed else AT_V
+                P, A = st.P[i], st.A[i]
+                rerun_row(i - first, i, P, A, P, A, event, j, at, x, new_r, k, st, g, f, data, w)
+            else:
+                rerun_event(i - first, i, AT_V, j, at, k, st, g, f, data, w)
+        w.value[1] = raw
+        return CHANGED
+    if code == R_TREE or code == R_DELAY:
+        r = struck_row_sum(j, code, level, at, k, st, g, f, w)
+        if same_bits(r, st.r[j]):
+            return MASKED
+        for i in range(first, last):
+            P, A = st.P[i], st.A[i]
+            if scanning:
+                rerun_row(i - first, i, P, A, P, A, AT_R, j, ZERO, 0.0, r, k, st, g, f, data, w)
+            else:
+                c = checksum_chain(0.0, st.r, P, A, 0, j, f.checker)
+                pr = mul(np.float64(P[j]), quiet(r, f.checker), f.checker)
+                c = add(mul(c, np.float64(A[j]), f.checker), pr, f.checker)
+                c = checksum_chain(c, st.r, P, A, j + 1, g.n_keys, f.checker)
+                new_checksum(i - first, i, c, st, g, f, data, w)
+        return CHANGED
+    return FALL_BACK
+
+
+@inner
+def struck_row_sum(j, code, level, at, k, st, g, f, w):
+    """r_j after a strike on its way through the row-sum tree (level, element at) or the delay behind it."""
+    d = g.head_dim
+    rc = f.checker
+    for t in range(d):
+        w.v[t] = np.float64(st.v[j, t])
+    r = row_sum(w.v, w.tree, g, rc, f.operand.flush_below)
+    if code == R_DELAY:
+        return quiet(hit(r, k, w), rc)
+    return quiet(strike_tree(w.tree, level, at, k, g, rc, w), rc)
+
+
+@inner
+def new_checksum(lane, i, c, st, g, f, data, w):
+    """Query i with the checksum c and everything else golden."""
+    w.rows[lane] = st.o[i]
+    w.terms[lane, 1] = st.terms[i, 1]
+    divisor = quiet(st.sums[i, 0], f.state)
+    c = quiet(c, f.checker)
+    if g.reciprocal:
+        divisor = quiet(reciprocal_pwl(divisor, data.recip_table, f.state), f.state)
+        w.terms[lane, 0] = mul(c, divisor, f.checker)
+    else:
+        w.terms[lane, 0] = div(c, divisor, f.checker)
+    w.changed[lane] = 1
+
+
+@inner
+def replay_lane(code, lane, cycle, at, k, cw, st, g, f, data, scale, w):
+    """A register that a lane keeps for its query."""
+    since = cycle - 1 - lane
+    block = since // cw.period
+    if since < 0 or block >= g.blocks:
+        # Before the first load the flag is still read, by the first swap's drain.
+        return (FALL_BACK if code == ACTIVE and since < 0 else MASKED), ZERO
+    i = block * g.lanes + lane
+    if i >= g.n_queries:
+        return (FALL_BACK if code == ACTIVE else MASKED), ZERO
+    n = g.n_keys
+    start = g.lanes + block * cw.period
+    if code == Q:
+        skew = at if g.dot == SERIAL else 0
+        j = max(0, cycle - start - 1 - skew)
+        if j >= n:
+            return MASKED, ZERO
+        w.q[:] = st.q[i]
+        w.q[at] = quiet(hit(data.q[i, at], k, w), f.operand)
+        with_query(w.P, w.A, i, j, w.q, st, g, f, data, scale, w)
+        rerun_weights(lane, i, YES, st, g, f, data, w, k)
+        return CHANGED, block
+    met = max(0, cycle - start - 3 - g.depth)  # keys that have passed the max stage
+    if code == BOUND or code == MAX or code == SEEN or code == CHK_MAX or code == CHK_SEEN:
+        if met >= n:
+            return MASKED, ZERO
+        m, seen = before_key(i, met, st, data)
+        bound = data.bound[i]
+        own = code == CHK_MAX or code == CHK_SEEN
+        if code == BOUND:
+            bound = np.int64(hit(np.float64(bound), k, w))
+            # A key that the golden run had masked does not raise its maximum, so start from what there is.
+        elif code == MAX or code == CHK_MAX:
+            m = hit(m, k, w)
+            if not seen:
+                return MASKED, ZERO
+            m = quiet(m, f.state)
+        else:
+            seen = hit(1.0 if seen else 0.0, k, w) != 0.0
+        P, A = (w.PC, w.AC) if own else (w.P, w.A)
+        with_maximum(P, A, i, met, m, seen, bound, st, g, f, data, scale, w)
+        if own:
+            rerun_checker(lane, i, st, g, f, data, w, k)
+        else:
+            both = not g.own_max or code == BOUND
+            rerun_weights(lane, i, both, st, g, f, data, w, k)
+        return CHANGED, block
+    if cycle > (block + 1) * cw.period + lane:
+        return MASKED, ZERO
+    if code == ACTIVE:
+        if g.check and g.granularity == KEY_TILE:
+            return FALL_BACK, ZERO
+        if hit(1.0, k, w) != 0.0:
+            return MASKED, ZERO
+        w.rows[lane] = 0.0  # never delivered: the O SRAM keeps its zeros
+        w.changed[lane] = DROPPED
+        return CHANGED, block
+    done = min(max(0, cycle - start - 6 - g.depth), n)  # keys that have been accumulated
+    event = AT_O
+    if code == L_SUM:
+        event = AT_L
+    elif code == C_SUM:
+        event = AT_C
+    elif code == CHK_L:
+        event = AT_CHK_L
+    rerun_event(lane, i, event, done, at, k, st, g, f, data, w)
+    return CHANGED, block
+
+
+@inner
+def replay_drain(code, cycle, at, level, k, cw, st, g, f, data, w):
+    """A register behind the lanes: it holds something of the row that is being delivered."""
+    if g.check and g.granularity == KEY_TILE:
+        if code == NORM_O or code == NORM_C or code == OUT_TREE or code == PRED_DELAY or code == RESIDUAL or (
+                code == LIMIT):
+            return FALL_BACK, ZERO
+    lag = 1 + level if code == ADDRESS else 1
+    if code == RECIP or code == RECIP_O or code == RECIP_C or code == CHK_RECIP:
+        lag = 2
+    elif code == OUT or code == PRED_TERM:
+        lag = 1 + cw.normalise
+    elif code == OUT_TREE:
+        lag = 2 + cw.normalise + level
+    elif code == PRED_DELAY:
+        lag = 2 + cw.normalise + at
+    swap = (cycle - lag) // cw.period
+    lane = cycle - lag - swap * cw.period
+    if cycle < lag or swap < 1 or swap > g.blocks or lane >= g.lanes:
+        return MASKED, ZERO
+    block = swap - 1
+    i = block * g.lanes + lane
+    if i >= g.n_queries:
+        return MASKED, ZERO
+    if code == ADDRESS:
+        return FALL_BACK, ZERO
+    rst, rc = f.state, f.checker
+    row = w.rows[lane]
+    row[:] = st.o[i]
+    w.terms[lane] = st.terms[i]
+    w.changed[lane] = 1
+    if g.check and g.granularity == KEY_TILE:
+        w.scans[lane] = st.scan_terms[i]  # scanned before the row was read
+    total = quiet(st.sums[i, 0], rst)
+    c = quiet(st.sums[i, 1], rc)
+    recip = total
+    if g.reciprocal:
+        recip = reciprocal_pwl(total, data.recip_table, rst)
+    if code == NORM_O or code == RECIP_O:
+        x = column_chain(0.0, st.v_t[at], st.P[i], st.A[i], 0, g.n_keys, rst)
+        x = quiet(hit(x, k, w), rst)
+        row[at] = mul(x, quiet(recip, rst), f.output) if g.reciprocal else div(x, total, f.output)
+        if g.check:
+            w.terms[lane, 1] = row_sum(row, w.tree, g, rc, f.output.flush_below)
+        return CHANGED, block
+    if code == NORM_L or code == RECIP:
+        w.o[:] = 0
+        accumulate_row(w.o, st.v, st.P[i], st.A[i], 0, g.n_keys, rst)
+        for t in range(g.head_dim):
+            w.v[t] = np.float64(w.o[t])
+        if code == NORM_L:
+            total = quiet(hit(st.sums[i, 0], k, w), rst)
+            if g.reciprocal:
+                recip = reciprocal_pwl(total, data.recip_table, rst)
+        else:
+            recip = hit(recip, k, w)
+        recip = quiet(recip, rst)
+        for t in range(g.head_dim):
+            x = quiet(w.v[t], rst)
+            row[t] = mul(x, recip, f.output) if g.reciprocal else div(x, total, f.output)
+        if g.check:
+            if not g.own_sum:
+                w.terms[lane, 0] = mul(c, recip, rc) if g.reciprocal else div(c, total, rc)
+            w.terms[lane, 1] = row_sum(row, w.tree, g, rc, f.output.flush_below)
+        return CHANGED, block
+    if code == NORM_C or code == RECIP_C:
+        c = quiet(hit(st.sums[i, 1], k, w), rc)
+        w.terms[lane, 0] = mul(c, quiet(recip, rst), rc) if g.reciprocal else div(c, total, rc)
+        return CHANGED, block
+    if code == NORM_CHK_L or code == CHK_RECIP:
+        if code == NORM_CHK_L:
+            total = quiet(hit(st.sums[i, 0], k, w), rst)
+            if g.reciprocal:
+                recip = reciprocal_pwl(total, data.recip_table, rst)
+        else:
+            recip = hit(recip, k, w)
+        w.terms[lane, 0] = mul(c, quiet(recip, rst), rc) if g.reciprocal else div(c, total, rc)
+        return CHANGED, block
+    if code == OUT:
+        row[at] = hit(row[at], k, w)
+        if g.check:
+            w.terms[lane, 1] = row_sum(row, w.tree, g, rc, f.output.flush_below)
+        return CHANGED, block
+    if code == PRED_TERM or code == PRED_DELAY:
+        w.terms[lane, 0] = hit(w.terms[lane, 0], k, w)
+        return CHANGED, block
+    if code == OUT_TREE:
+        row_sum(row, w.tree, g, rc, f.output.flush_below)
+        w.terms[lane, 1] = strike_tree(w.tree, level, at, k, g, rc, w)
+        return CHANGED, block
+    return FALL_BACK, ZERO
+
+
+@inner
+def strike_tree(tree, level, at, k, g, r, w):
+    """Root of a filled adder tree after a strike on one of its registers (level, element at)."""
+    size = (g.head_dim + 1) // 2
+    before = size
+    start = 0
+    for step in range(g.levels):
+        if step == level:
+            tree[start + at] = hit(tree[start + at], k, w)
+        elif step > level:
+            tree_level(tree[start:start + size], tree[start - before:start], before, r, r.flush_below)
+        before = size
+        start += size
+        size = (size + 1) // 2
+    return tree[start - 1]
+
+
+# -- what the changed rows mean ---------------------------------------------------------------------------------
+
+
+@inner
+def limit_of(pred, act, scanned, cw, g, rc):
+    """The limit that a comparison loads."""
+    threshold = quiet(cw.scan_threshold if scanned else cw.threshold, rc)
+    if g.relative:
+        return mul(threshold, maximum(abs(pred), abs(act)), rc)
+    return threshold
+
+
+@inner
+def compare_again(index, pred, act, scanned, cw, g, rc, w):
+    """Write comparison `index` into the scratch."""
+    pred, act = quiet(pred, rc), quiet(act, rc)
+    w.residual[index] = sub(pred, act, rc)
+    w.limit[index] = limit_of(pred, act, scanned, cw, g, rc)
+
+
+@inner
+def compare_block(block, cw, st, g, rc, w):
+    """Take every comparison again that the changed rows of a block enter."""
+    first = block * g.lanes
+    last = min(first + g.lanes, g.n_queries)
+    if g.granularity == KEY_TILE:
+        for tile in range(g.tiles):
+            index = cw.scan_comparison[block, tile]
+            if index < 0:
+                continue
+            pred, act = 0.0, 0.0
+            for i in range(first, last):
+                lane = i - first
+                if w.changed[lane]:
+                    pred = add(pred, w.scans[lane, tile, 0], rc)
+                    act = add(act, w.scans[lane, tile, 1], rc)
+                else:
+                    pred = add(pred, st.scan_terms[i, tile, 0], rc)
+                    act = add(act, st.scan_terms[i, tile, 1], rc)
+            compare_again(index, pred, act, True, cw, g, rc, w)
+    start = first
+    while start < last and not w.changed[start - first]:
+        start += 1
+    stop = g.n_queries if g.granularity == HEAD else last
+    pred, act = cw.prefix[start, 0], cw.prefix[start, 1]
+    for i in range(start, stop):
+        if i < last and w.changed[i - first] == DROPPED:
+            continue
+        if i < last and w.changed[i - first]:
+            p, a = w.terms[i - first, 0], w.terms[i - first, 1]
+        else:
+            p, a = st.terms[i, 0], st.terms[i, 1]
+            if i >= last and same_bits(pred, cw.prefix[i, 0]) and same_bits(act, cw.prefix[i, 1]):
+                return  # the sums are golden again, and stay so
+        pred = add(quiet(pred, rc), quiet(p, rc), rc)
+        act = add(quiet(act, rc), quiet(a, rc), rc)
+    compare_again(cw.block_comparison[g.blocks - 1 if g.granularity == HEAD else block], pred, act, False, cw, g,
+                  rc, w)
+
+
+@inner
+def over(residual, limit):
+    """The alarm predicate: true unless the residual is finite and within the limit."""
+    magnitude = abs(residual)
+    return not (magnitude <= limit and magnitude < np.inf)
+
+
+@inner
+def verdict(cw, w):
+    """(alarm cycle or −1, residual and limit of the telling comparison) of the comparisons in the scratch."""
+    best = -1
+    for index in range(w.residual.shape[0]):
+        if over(w.residual[index], w.limit[index]):
+            return cw.alarm_cycle[index], w.residual[index], w.limit[index]
+        if best < 0 or not abs(w.residual[index]) <= abs(w.residual[best]):
+            best = index
+    if best < 0:
+        return -1, np.nan, np.nan
+    return -1, w.residual[best], w.limit[best]
+
+
+@inner
+def restore(block, cw, g, w):
+    """Make the scratch golden again after a block's rows were changed."""
+    w.changed[:] = 0
+    if not g.check:
+        return
+    index = cw.block_comparison[g.blocks - 1 if g.granularity == HEAD else block]
+    w.residual[index] = cw.residual[index]
+    w.limit[index] = cw.limit[index]
+    if g.granularity == KEY_TILE:
+        for tile in range(g.tiles):
+            index = cw.scan_comparison[block, tile]
+            if index >= 0:
+                w.residual[index] = cw.residual[index]
+                w.limit[index] = cw.limit[index]
+
+
+@inner
+def replay_check(code, cycle, clock_cycle, k, cw, st, g, f, w):
+    """A register of the comparison itself: (status, alarm cycle, residual, limit). Not for key-tile scans.
+
+    Output rows are golden; w.residual and w.limit are left changed for `verdict`, and have to be restored.
+    """
+    rc = f.checker
+    if g.granularity == KEY_TILE or cw.golden_alarm >= 0:
+        return FALL_BACK, np.int64(-1)
+    if code == ALARM:
+        raised = hit(0.0, k, w) != 0.0
+        return (CHANGED if raised else MASKED), (clock_cycle if raised else np.int64(-1))
+    if code == ENABLE:
+        hit(1.0, k, w)
+        return MASKED, np.int64(-1)
+    if code == THRESHOLD:
+        if g.relative:
+            return FALL_BACK, np.int64(-1)
+        limit = quiet(hit(cw.threshold, k, w), rc)
+        for index in range(w.limit.shape[0]):
+            if cw.cycle[index] > clock_cycle:
+                w.limit[index] = limit
+        return CHANGED, np.int64(-1)
+    # Blocks are compared in cycle `compares` of their swap; a residual stands in the cycle after.
+    compares = g.lanes - 1 + cw.normalise + g.levels + 2
+    if code == RESIDUAL or code == LIMIT:
+        swap = (cycle - 1 - compares) // cw.period
+        if cycle - 1 - compares != swap * cw.period or swap < 1 or swap > g.blocks or (
+                g.granularity == HEAD and swap != g.blocks):
+            return MASKED, np.int64(-1)
+        index = cw.block_comparison[swap - 1]
+        residual, limit = w.residual[index], w.limit[index]
+        if code == RESIDUAL:
+            residual = hit(residual, k, w)
+        else:
+            limit = hit(limit, k, w)
+        if over(residual, limit):
+            return CHANGED, cw.alarm_cycle[index]
+        return MASKED, np.int64(-1)
+    # pred or act: struck after the rows that were added before this cycle.
+    block = g.blocks - 1
+    first = 0
+    if g.granularity == QUERY_BLOCK:
+        block = max(0, -((compares - cycle) // cw.period) - 1)
+        first = block * g.lanes
+    if cycle > (block + 1) * cw.period + compares or block >= g.blocks:
+        hit(0.0, k, w)  # compared for the last time: the sums are empty, and stay unread
+        return MASKED, np.int64(-1)
+    last = min((block + 1) * g.lanes, g.n_queries)
+    pred, act = 0.0, 0.0
+    waiting = True
+    for i in range(first, last):
+        added = (i // g.lanes + 1) * cw.period + i % g.lanes + cw.normalise + g.levels + 1
+        if waiting and added >= cycle:
+            waiting = False
+            if code == PRED:
+                pred = quiet(hit(pred, k, w), rc)
+            else:
+                act = quiet(hit(act, k, w), rc)
+        pred = add(pred, st.terms[i, 0], rc)
+        act = add(act, st.terms[i, 1], rc)
+    if waiting:
+        if code == PRED:
+            pred = hit(pred, k, w)
+        else:
+            act = hit(act, k, w)
+    compare_again(cw.block_comparison[block], pred, act, False, cw, g, rc, w)
+    return CHANGED, np.int64(-1)
+
+
+class Outcomes(NamedTuple):
+    """What `replay_all` writes, one entry per fault: see accel_sim.campaign.columns. status: MASKED, CHANGED
+    or FALL_BACK (whose other entries are not valid)."""
+
+    status: np.ndarray
+    differs: np.ndarray
+    alarm_cycle: np.ndarray
+    residual: np.ndarray
+    limit: np.ndarray
+    square: np.ndarray
+    max_abs: np.ndarray
+    max_ulp: np.ndarray
+    nonfinite: np.ndarray
+    rows: np.ndarray
+    old_value: np.ndarray
+    new_value: np.ndarray
+
+
+@kernel
+def replay_all(slots, cycles, last_cycles, ops, masks, arith, stored, wh, cw, st, g, f, data, scale, codec, w, out):
+    """Replay many faults of one head.
+
+    slots, cycles (clock), last_cycles (last clock cycle in which the fault acts), ops (n,) int64; masks (n,)
+    uint64; arith, stored (n, 4) int64: `Codec` fields. codec: the output format's.
+    """
+    clean_alarm, clean_residual, clean_limit = verdict(cw, w)
+    for n in range(slots.shape[0]):
+        slot = slots[n]
+        a, b = arith[n], stored[n]
+        k = Strike(ops[n], masks[n], Codec(a[0], a[1], a[2], a[3]), Codec(b[0], b[1], b[2], b[3]))
+        cycle = cw.machine_cycle[cycles[n]]
+        out.differs[n] = False
+        out.alarm_cycle[n] = clean_alarm
+        out.residual[n] = clean_residual
+        out.limit[n] = clean_limit
+        out.square[n] = 0.0
+        out.max_abs[n] = 0.0
+        out.max_ulp[n] = 0
+        out.nonfinite[n] = 0
+        out.rows[n] = 0
+        if cw.machine_cycle[last_cycles[n]] != cycle:
+            out.status[n] = FALL_BACK  # it acts in more than one machine cycle
+            continue
+        code = wh.code[slot]
+        if code in CHECK_CODES:
+            w.value[:] = np.nan
+            status, raised = replay_check(code, cycle, cycles[n], k, cw, st, g, f, w)
+            out.status[n] = status
+            out.old_value[n] = w.value[0]
+            out.new_value[n] = w.value[1]
+            if status == CHANGED:
+                out.alarm_cycle[n], out.residual[n], out.limit[n] = verdict(cw, w)
+                if raised >= 0:
+                    out.alarm_cycle[n] = raised
+                w.residual[:] = cw.residual
+                w.limit[:] = cw.limit
+            continue
+        status, block = replay(slot, cycle, k, wh, cw, st, g, f, data, scale, w)
+        out.status[n] = status
+        out.old_value[n] = w.value[0]
+        out.new_value[n] = w.value[1]
+        if status != CHANGED:
+            w.changed[:] = 0
+            continue
+        first = block * g.lanes
+        last = min(first + g.lanes, g.n_queries)
+        for i in range(first, last):
+            if w.changed[i - first]:
+                square, largest, ulp, nonfinite, rows = compare_rows(
+                    st.o[i:i + 1], w.rows[i - first:i - first + 1], codec, out.square[n])
+                out.square[n] = square
+                out.max_abs[n] = max(out.max_abs[n], largest)
+                out.max_ulp[n] = max(out.max_ulp[n], ulp)
+                out.nonfinite[n] += nonfinite
+                out.rows[n] += rows
+        out.differs[n] = out.rows[n] > 0
+        if g.check:
+            compare_block(block, cw, st, g, f.checker, w)
+            out.alarm_cycle[n], out.residual[n], out.limit[n] = verdict(cw, w)
+        restore(block, cw, g, w)
+
+
+@kernel
+def rows_again(first, last, from_key, n_keys, scale, st, g, f, data, w, rows, terms):
+    """Queries first … last − 1 meeting the first `n_keys` keys only, with `scale` for the keys from `from_key` on.
+
+    rows (count, d) and terms (count, 2) float64 receive their outputs and row sums.
+    """
+    unit = exponential(0.0, g, f, data.exp_table)
+    for i in range(first, last):
+        w.P[:] = st.P[i]
+        w.A[:] = st.A[i]
+        upto = min(n_keys, data.bound[i] + 1)
+        if from_key < upto:
+            scores_range(w.S, st.q[i], st.k_t, from_key, upto, w.buf, g, f, scale, data.digits)
+            m, seen = before_key(i, from_key, st, data)
+            for j in range(from_key, upto):
+                m, ds, da = max_step(w.S[j], m, seen, f)
+                seen = True
+                w.P[j] = exponential(ds, g, f, data.exp_table)
+                w.A[j] = exponential(da, g, f, data.exp_table) if da != 0.0 else unit
+        w.o[:] = 0
+        accumulate_row(w.o, st.v, w.P, w.A, 0, n_keys, f.state)
+        total = sum_chain(0.0, w.P, w.A, 0, n_keys, f.state)
+        c = 0.0
+        if g.check:
+            c = checksum_chain(0.0, st.r, w.P, w.A, 0, n_keys, f.checker)
+        for t in range(g.head_dim):
+            w.v[t] = np.float64(w.o[t])
+        finish_row(rows[i - first], terms[i - first], w.v, total, c, total, w.tree, g, f, data.recip_table)

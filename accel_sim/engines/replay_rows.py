@@ -1,0 +1,219 @@
+"""Row arithmetic of the replay engine: what a changed value does to one query, from there on.
+
+The golden store keeps, for every (query, key), the weight p, the correction a and the running maximum m. From
+them any accumulator of any query can be had at any key by running its chain again from key 0; nothing else
+of the fault-free run has to be kept.
+
+Arrays of the store have one element type T: float32 when no format from operand to state is wider, else
+float64. When the arithmetic of a chain *is* binary32 (or binary64), and nothing is flushed, it runs natively
+in that type; the results differ from the machine's at most in the payload of a NaN, which the next rounding
+makes canonical. Every other format goes through the same kernels as everywhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accel_sim.engines.lanes_step import FUSED, TREE, exponential
+from accel_sim.numerics.arithmetic import add, maximum, mul, sub
+from accel_sim.numerics.dot import fused_sum
+from accel_sim.numerics.jit import inner
+from accel_sim.numerics.rounding import round_32, round_narrow, round_to
+
+KEYS_AT_ONCE = 64
+
+
+@inner
+def native(r, x):
+    """True if chains in r's format may run in the element type of the array x."""
+    if r.flush_below != 0.0:
+        return False
+    return (r.kind == 1 and x.itemsize == 4) or (r.kind == 0 and x.itemsize == 8)
+
+
+@inner
+def scores_range(out, q, k_t, first, last, buf, g, f, scale, digits):
+    """Scaled scores of the query vector q against keys first … last − 1, into out[first:last].
+
+    buf (d, KEYS_AT_ONCE) of type T.
+    """
+    d = g.head_dim
+    rs = f.score
+    if g.dot == FUSED:
+        products = np.empty(d)
+        for j in range(first, last):
+            for t in range(d):
+                products[t] = mul(np.float64(q[t]), np.float64(k_t[t, j]), f.exact)
+            out[j] = mul(fused_sum(products, d, digits, rs, 0.0), scale, rs)
+        return
+    direct = native(rs, buf)
+    for start in range(first, last, KEYS_AT_ONCE):
+        count = min(KEYS_AT_ONCE, last - start)
+        for t in range(d):
+            s = q[t]
+            if direct:
+                for j in range(count):
+                    buf[t, j] = s * k_t[t, start + j]
+            else:
+                for j in range(count):
+                    buf[t, j] = round_to(np.float64(s) * np.float64(k_t[t, start + j]), rs)
+        if g.dot == TREE:
+            n = d
+            while n > 1:
+                h = (n + 1) // 2
+                for i in range(n - h):
+                    add_rows_t(buf, i, i + h, count, direct, rs)
+                n = h
+        else:
+            for t in range(1, d):
+                add_rows_t(buf, 0, t, count, direct, rs)
+        for j in range(count):
+            out[start + j] = mul(np.float64(buf[0, j]), scale, rs)
+
+
+@inner
+def add_rows_t(buf, a, b, count, direct, r):
+    """buf[a] += buf[b], each sum rounded."""
+    if direct:
+        for j in range(count):
+            buf[a, j] = buf[a, j] + buf[b, j]
+    else:
+        for j in range(count):
+            buf[a, j] = round_to(np.float64(buf[a, j]) + np.float64(buf[b, j]), r)
+
+
+@inner
+def max_step(s, m, seen, f):
+    """One key at the max stage: (new maximum, ds, da)."""
+    new = round_to(s, f.state)
+    da = 0.0
+    if seen:
+        new = maximum(m, new)
+        da = sub(m, new, f.score)
+    return new, sub(s, new, f.score), da
+
+
+@inner
+def resume_softmax(P, A, M, S, q, k_t, start, m, seen, bound, golden_bound, fresh, buf, g, f, data, scale):
+    """Run the max and exp stages again from key `start`, with maximum m before it, until the maximum is again
+    the golden one; overwrites P and A from there.
+
+    M (N,): golden maxima of the row. S (N,): scores, of which the keys from `fresh` on have not been computed
+    yet (they are, a run of keys at a time, from q). bound, golden_bound: last allowed key now, and in the
+    golden run. Returns the key from which P and A are golden again.
+    """
+    n = g.n_keys
+    unit = exponential(0.0, g, f, data.exp_table)
+    for j in range(start, n):
+        if j > bound:
+            P[j] = 0.0
+            A[j] = unit
+            if j > golden_bound:
+                return j  # masked in both runs, and so is every later key
+            continue
+        if j >= fresh:
+            upto = min(n, fresh + KEYS_AT_ONCE)
+            scores_range(S, q, k_t, fresh, upto, buf, g, f, scale, data.digits)
+            fresh = upto
+        m, ds, da = max_step(S[j], m, seen, f)
+        seen = True
+        P[j] = exponential(ds, g, f, data.exp_table)
+        A[j] = exponential(da, g, f, data.exp_table) if da != 0.0 else unit
+        if j < n - 1 and j <= golden_bound and same_bits(m, np.float64(M[j])) and bound == golden_bound:
+            return j + 1
+    return n
+
+
+@inner
+def same_bits(a, b):
+    """Bit for bit equality of two doubles."""
+    return np.float64(a).view(np.int64) == np.float64(b).view(np.int64)
+
+
+@inner
+def accumulate_row(o, v, P, A, first, last, r):
+    """o = o · a_j + p_j · v_j over keys first … last − 1, every operation rounded. o (d,) of type T."""
+    d = o.shape[0]
+    if native(r, o):
+        for j in range(first, last):
+            a, p = A[j], P[j]
+            if a != 1.0:
+                for t in range(d):
+                    o[t] = o[t] * a
+            for t in range(d):
+                o[t] = o[t] + p * v[j, t]
+        return
+    flush = r.flush_below
+    for j in range(first, last):
+        a, p = np.float64(A[j]), np.float64(P[j])
+        if r.kind == 1:
+            for t in range(d):
+                scaled = round_32(np.float64(o[t]) * a, flush)
+                o[t] = round_32(scaled + round_32(p * np.float64(v[j, t]), flush), flush)
+        else:
+            for t in range(d):
+                if r.kind == 0:
+                    scaled = round_to(np.float64(o[t]) * a, r)
+                    o[t] = round_to(scaled + round_to(p * np.float64(v[j, t]), r), r)
+                else:
+                    scaled = round_narrow(np.float64(o[t]) * a, r.magic, r.min_normal, r.max_finite,
+                                          r.overflow, flush)
+                    pv = round_narrow(p * np.float64(v[j, t]), r.magic, r.min_normal, r.max_finite,
+                                      r.overflow, flush)
+                    o[t] = round_narrow(scaled + pv, r.magic, r.min_normal, r.max_finite, r.overflow, flush)
+
+
+@inner
+def column_chain(o, v_t, P, A, first, last, r):
+    """One column of `accumulate_row`: returns the accumulator after keys first … last − 1. v_t (N,): the
+    column of v, of type T."""
+    if native(r, v_t):
+        if r.kind == 1:
+            x = np.float32(o)
+            for j in range(first, last):
+                x = x * A[j] + P[j] * v_t[j]
+            return round_to(np.float64(x), r)
+        y = np.float64(o)
+        for j in range(first, last):
+            y = y * A[j] + P[j] * v_t[j]
+        return round_to(y, r)
+    for j in range(first, last):
+        pv = round_to(np.float64(P[j]) * np.float64(v_t[j]), r)
+        o = round_to(round_to(o * np.float64(A[j]), r) + pv, r)
+    return o
+
+
+@inner
+def sum_chain(total, P, A, first, last, r):
+    """The running sum l after keys first … last − 1: l = l · a_j + p_j. P, A of type T."""
+    if native(r, P):
+        if r.kind == 1:
+            x = np.float32(total)
+            for j in range(first, last):
+                x = x * A[j] + P[j]
+            return round_to(np.float64(x), r)
+        y = np.float64(total)
+        for j in range(first, last):
+            y = y * A[j] + P[j]
+        return round_to(y, r)
+    for j in range(first, last):
+        total = add(mul(total, np.float64(A[j]), r), np.float64(P[j]), r)
+    return total
+
+
+@inner
+def checksum_chain(c, row_sums, P, A, first, last, r):
+    """The checksum c after keys first … last − 1: c = c · a_j + p_j · r_j. row_sums (N,) float64."""
+    if r.kind == 1 and r.flush_below == 0.0:
+        x = np.float32(c)
+        for j in range(first, last):
+            pr = np.float32(P[j]) * np.float32(row_sums[j])
+            x = x * np.float32(A[j]) + pr
+        return round_to(np.float64(x), r)
+    if r.kind == 0 and r.flush_below == 0.0:
+        for j in range(first, last):
+            c = c * np.float64(A[j]) + np.float64(P[j]) * row_sums[j]
+        return round_to(c, r)
+    for j in range(first, last):
+        c = add(mul(c, np.float64(A[j]), r), mul(np.float64(P[j]), row_sums[j], r), r)
+    return c

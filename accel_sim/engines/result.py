@@ -1,0 +1,68 @@
+"""What an engine returns, whichever engine it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison of the check unit.
+
+    cycle: machine cycle in which the residual first stands in its register. scanned: taken inside a block,
+    at a key-tile boundary, on undivided sums. alarm: whether it raised the alarm (checker enabled).
+    """
+
+    cycle: int
+    residual: float
+    limit: float
+    predicted: float
+    actual: float
+    scanned: bool
+
+    @property
+    def alarm(self) -> bool:
+        """True unless |residual| is finite and within the limit."""
+        return not (abs(self.residual) <= self.limit and abs(self.residual) < float("inf"))
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One head, run to its end.
+
+    output: (Nq, d) float64 values of the output format, as delivered, before any recovery. comparisons: in
+    order. alarm_cycle: first cycle in which the alarm register reads 1, or None. cycles: length of the run.
+    hang: the machine had not finished when the watchdog stopped it.
+    """
+
+    output: np.ndarray
+    comparisons: tuple[Comparison, ...]
+    alarm_cycle: int | None
+    cycles: int
+    hang: bool = False
+
+    def same_as(self, other: RunResult) -> bool:
+        """Bit for bit the same run: outputs, residuals, limits, alarm cycle, length."""
+        def bits(x: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(x, dtype=np.float64).view(np.int64)
+
+        def table(r: RunResult) -> np.ndarray:
+            rows = [(c.cycle, c.residual, c.limit, c.predicted, c.actual, c.scanned) for c in r.comparisons]
+            return np.array(rows, dtype=np.float64).reshape(-1, 6)
+
+        return bool(
+            self.output.shape == other.output.shape
+            and np.array_equal(bits(self.output), bits(other.output))
+            and np.array_equal(bits(table(self)), bits(table(other)))
+            and (self.alarm_cycle, self.cycles, self.hang) == (other.alarm_cycle, other.cycles, other.hang)
+        )
+
+
+def comparisons_from(table: np.ndarray, count: int) -> tuple[Comparison, ...]:
+    """`Comparison` objects from the kernels' table (columns as in `engines.lanes_step`)."""
+    return tuple(
+        Comparison(int(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), bool(row[5]))
+        for row in table[:count]
+    )

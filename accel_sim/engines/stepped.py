@@ -1,0 +1,277 @@
+"""The stepped engine: clocks every register of the machine every cycle. Slow, obvious, and the definition
+of the hardware; takes any list of faults.
+
+`SteppedEngine` runs one job: `run` from cycle 0 under any list of faults, `inject` under one fault from a
+checkpoint of the fault-free run (the state at the start of the swap before it): the same bits, sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from accel_sim.engines.golden import Clock
+from accel_sim.engines.job import Job
+from accel_sim.engines.lanes_build import data, geometry, initial_state, roundings, slots
+from accel_sim.engines.lanes_golden import add_terms
+from accel_sim.engines.lanes_step import ALARM_CYCLE, COMPARED, CYCLE, ENV_SIZE, STALL, SWAPS, step
+from accel_sim.engines.result import RunResult, comparisons_from
+from accel_sim.faults.fault import Fault, FaultArrays, fault_arrays
+from accel_sim.machines.lanes import DONE, SWAP, LanesMachine
+from accel_sim.numerics.arithmetic import sub
+from accel_sim.numerics.formats import Codec
+from accel_sim.numerics.jit import kernel
+from accel_sim.numerics.rounding import flip_bits, force_bits, quiet
+
+DEAD_AT_SWAP = frozenset(
+    "key kv_bank q bound seen m k v k_skew v_delay key_tag prod tree chain dot score allow ds da p a p_acc a_acc pv "
+    "norm_o norm_l norm_addr recip recip_o recip_addr out out_addr chk_prod chk_tree chk_chain chk_dot chk_score "
+    "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc norm_chk_l chk_recip r_tree r_delay "
+    "chk_pr norm_c recip_c pred_term out_tree pred_delay residual limit".split()
+)
+"""Registers that nothing reads between the start of a swap and their next write, when no tag is set on them:
+the streaming pipeline is empty, and every lane is about to be loaded."""
+
+
+@kernel
+def strike(R, faults, cycle):
+    """Apply the faults that act at the start of `cycle`; returns whether any fault is still to come."""
+    pending = False
+    for i in range(faults.cycle.shape[0]):
+        if cycle >= faults.end[i]:
+            continue
+        pending = True
+        if cycle < faults.cycle[i]:
+            break  # in order of cycle: none of the rest acts yet
+        a, b = faults.arith[i], faults.stored[i]
+        arith = Codec(a[0], a[1], a[2], a[3])
+        stored = Codec(b[0], b[1], b[2], b[3])
+        slot, mask = faults.slot[i], faults.mask[i]
+        if faults.kind[i] == 0:
+            R[slot] = flip_bits(R[slot], arith, stored, mask)
+        else:
+            ones = mask if faults.kind[i] == 2 else np.uint64(0)
+            R[slot] = force_bits(R[slot], arith, stored, mask, ones)
+    return pending
+
+
+@kernel
+def advance(R, s, g, f, env, data, faults, limit, stop_at_swap):
+    """Run until done, until `limit` cycles, or (stop_at_swap) until a swap is about to begin.
+
+    Returns 0 done, 1 limit reached, 2 at a swap.
+    """
+    pending = faults.cycle.shape[0] > 0
+    while int(R[s.phase]) < DONE:
+        if env[CYCLE] >= limit:
+            return 1
+        if pending:
+            pending = strike(R, faults, env[CYCLE])
+        if g.check and R[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
+            env[ALARM_CYCLE] = env[CYCLE]
+        if int(R[s.phase]) >= DONE:
+            return 0  # a strike has ended the run: this cycle is not executed
+        if env[STALL] > 0:
+            env[STALL] -= 1
+            env[CYCLE] += 1
+            continue
+        before = int(R[s.phase])
+        step(R, s, g, f, env, data)
+        env[CYCLE] += 1
+        if stop_at_swap and int(R[s.phase]) == SWAP and before != SWAP:
+            return 2
+    if g.check and R[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
+        env[ALARM_CYCLE] = env[CYCLE]
+    return 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The fault-free machine as a swap is about to begin: registers, environment, outputs so far."""
+
+    state: np.ndarray
+    env: np.ndarray
+    output: np.ndarray
+    comparisons: np.ndarray
+
+
+@dataclass(frozen=True)
+class Injection:
+    """A fault, the value it found and left in the struck element, and the run under it."""
+
+    fault: Fault
+    old_value: float
+    new_value: float
+    result: RunResult
+
+
+class SteppedEngine:
+    """Runs one job cycle by cycle. Holds no state between runs but the checkpoints of the fault-free one."""
+
+    def __init__(self, machine: LanesMachine, job: Job) -> None:
+        n_queries, n_keys, _ = job.shape
+        self.machine = machine
+        self.job = job
+        self.timing = machine.timing(n_queries, n_keys)
+        self._slots = slots(machine)
+        self._geometry = geometry(machine, n_queries, n_keys)
+        self._roundings = roundings(machine)
+        self._checkpoints: list[Checkpoint] | None = None
+        self._golden: RunResult | None = None
+
+    @property
+    def watchdog_cycles(self) -> int:
+        """A run still going after so many cycles is stopped and marked as a hang. Three times the fault-free
+        length: a single upset of a counter can at most repeat the whole head once."""
+        stalls = int(self.job.kv_stall.sum() + self.job.swap_stall.sum())
+        return 3 * (self.timing.head_cycles + stalls) + 1000
+
+    def run(self, faults: Sequence[Fault] = (),
+            watch: Callable[[int, np.ndarray], None] | None = None) -> RunResult:
+        """Run from cycle 0 under `faults`. `watch(cycle, state)` sees the flat state (valid during the call
+        only) at the start of every cycle in which the machine moves, after that cycle's faults have acted."""
+        state, env, around = self._start()
+        arrays = fault_arrays(faults, self.machine.inventory)
+        if watch is None:
+            code = self._advance(state, env, around, arrays, self.watchdog_cycles, False)
+            return self._result(env, around, code)
+        none = fault_arrays((), self.machine.inventory)
+        code = 1
+        while code == 1 and env[CYCLE] < self.watchdog_cycles:
+            strike(state, arrays, env[CYCLE])
+            if env[STALL] == 0 and state[self._slots.phase] < DONE:
+                watch(int(env[CYCLE]), state)
+            code = self._advance(state, env, around, none, int(env[CYCLE]) + 1, False)
+        return self._result(env, around, code)
+
+    def golden(self) -> RunResult:
+        """The fault-free run, computed once; also takes the checkpoints."""
+        if self._golden is None:
+            state, env, around = self._start()
+            self._checkpoints = []
+            none = fault_arrays((), self.machine.inventory)
+            code = 2
+            while code == 2:
+                self._checkpoints.append(
+                    Checkpoint(state.copy(), env.copy(), around.o.copy(), around.comparisons.copy()))
+                code = self._advance(state, env, around, none, self.watchdog_cycles, True)
+            self._golden = self._result(env, around, code)
+        return self._golden
+
+    @cached_property
+    def clock(self) -> Clock:
+        """Where stall-free cycles fall on the clock."""
+        return Clock(self.machine, self.job, self.timing)
+
+    def inject(self, fault: Fault, terms: np.ndarray | None = None) -> Injection:
+        """Run under one fault, from the last checkpoint before it, and no further than to a swap at which every
+        register that will be read again holds, bit for bit, what it held in the fault-free run: the rest is then
+        the fault-free rest.
+
+        terms (Nq, 2): predicted and actual row sum of every query in the fault-free run, if known. With them the
+        run may also stop where only the sums pred and act differ, since what is added to them is known.
+        """
+        golden = self.golden()
+        assert self._checkpoints is not None
+        inventory = self.machine.inventory
+        start = max((c for c in self._checkpoints if c.env[CYCLE] <= fault.cycle), key=lambda c: int(c.env[CYCLE]))
+        arrays = fault_arrays([fault], inventory)
+        slot = inventory.slot(fault.register, fault.index)
+        state, env = start.state.copy(), start.env.copy()
+        around = data(self.machine, self.job, self._geometry)
+        around.o[:] = start.output
+        around.comparisons[:] = start.comparisons
+        self._advance(state, env, around, fault_arrays((), inventory), fault.cycle, False)
+        before = float(state[slot])
+        struck = state.copy()
+        strike(struck, arrays, fault.cycle)
+        after = float(struck[slot])
+        at_cycle = {int(c.env[CYCLE]): c for c in self._checkpoints}
+        code = 2
+        while code == 2:
+            code = self._advance(state, env, around, arrays, self.watchdog_cycles, True)
+            twin = at_cycle.get(int(env[CYCLE])) if code == 2 and env[CYCLE] >= fault.end else None
+            if twin is not None and self._rejoined(state, env, twin, terms is not None):
+                joined = self._joined(golden, env, around, twin, state, terms)
+                if joined is not None:
+                    return Injection(fault, before, after, joined)
+        return Injection(fault, before, after, self._result(env, around, code))
+
+    # -- the parts ------------------------------------------------------------------------------------
+
+    def _start(self) -> tuple[np.ndarray, np.ndarray, Any]:
+        state = initial_state(self.machine, self.job)
+        env = np.zeros(ENV_SIZE, dtype=np.int64)
+        env[ALARM_CYCLE] = -1
+        env[STALL] = self.job.swap_stall[0]
+        return state, env, data(self.machine, self.job, self._geometry)
+
+    def _advance(self, state: np.ndarray, env: np.ndarray, around: Any, faults: FaultArrays, limit: int,
+                 stop: bool) -> int:
+        return int(advance(state, self._slots, self._geometry, self._roundings, env, around, faults, limit,
+                           stop))
+
+    def _result(self, env: np.ndarray, around: Any, code: int) -> RunResult:
+        count = min(int(env[COMPARED]), around.comparisons.shape[0])
+        return RunResult(
+            output=around.o.copy(),
+            comparisons=comparisons_from(around.comparisons, count),
+            alarm_cycle=int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None,
+            cycles=int(env[CYCLE]),
+            hang=code == 1,
+        )
+
+    @cached_property
+    def _read_again(self) -> tuple[np.ndarray, np.ndarray]:
+        """Slots whose value at the start of a swap matters later: all of them, and all but the sums."""
+        inventory = self.machine.inventory
+        slots = np.ones(inventory.slots, dtype=bool)
+        if not self.machine.scans:
+            # A scanned row may still be on its way through the checker; without scans the pipe is empty.
+            for register in inventory:
+                if register.name in DEAD_AT_SWAP:
+                    start = inventory.offsets[register.name]
+                    slots[start:start + register.size] = False
+        others = slots.copy()
+        for name in ("pred", "act"):
+            if name in inventory:
+                others[inventory.offsets[name]] = False
+        return np.flatnonzero(slots), np.flatnonzero(others)
+
+    def _rejoined(self, state: np.ndarray, env: np.ndarray, twin: Checkpoint, but_sums: bool) -> bool:
+        """Same registers where it matters, and the same view of the memory system (the alarm log aside)."""
+        mine, theirs = env.copy(), twin.env.copy()
+        mine[ALARM_CYCLE] = theirs[ALARM_CYCLE] = 0
+        slots = self._read_again[1 if but_sums and not self.machine.scans else 0]
+        return bool(np.array_equal(state[slots].view(np.int64), twin.state[slots].view(np.int64))
+                    and np.array_equal(mine, theirs))
+
+    def _joined(self, golden: RunResult, env: np.ndarray, around: Any, twin: Checkpoint, state: np.ndarray,
+                terms: np.ndarray | None) -> RunResult | None:
+        """What has happened so far, followed by the fault-free rest; None if that cannot be told."""
+        machine = self.machine
+        done = max(0, (int(twin.env[SWAPS]) - 1)) * machine.lanes
+        output = golden.output.copy()
+        output[:done] = around.o[:done]
+        # Rows of later blocks may have been written too, by a struck address register; they are delivered
+        # again by the rest of the run, so that the fault-free row stands.
+        count = int(env[COMPARED])
+        rest = list(golden.comparisons[count:])
+        alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
+        if machine.check is not None and terms is not None and rest:
+            at = machine.inventory.offsets
+            pred, act = float(state[at["pred"]]), float(state[at["act"]])
+            stop = self.job.shape[0] if machine.check.granularity == "head" else done + machine.lanes
+            if machine.check.threshold.kind == "relative":
+                return None
+            rc = self._roundings.checker
+            pred, act = add_terms(terms, done, min(stop, self.job.shape[0]), quiet(pred, rc), quiet(act, rc), rc)
+            rest[0] = replace(rest[0], residual=float(sub(pred, act, rc)), predicted=pred, actual=act)
+        if alarm is None:
+            raised = [self.clock.after(c.cycle) for c in rest if c.alarm]
+            alarm = min(raised, default=None)
+        return RunResult(output, (*comparisons_from(around.comparisons, count), *rest), alarm, golden.cycles)

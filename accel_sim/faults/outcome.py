@@ -1,0 +1,127 @@
+"""What a fault did: the outcome classes, and how severe a wrong output is.
+
+|                  | alarm         | no alarm |
+|------------------|---------------|----------|
+| output differs   | `detected`    | `silent` |
+| output identical | `false_alarm` | `masked` |
+
+"Differs" is bit for bit, against the fault-free run of the same hardware, on the output as computed before
+any recovery. `severity` measures the difference, so that any tolerance can be applied to the records later.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from accel_sim.numerics.formats import Codec
+from accel_sim.numerics.jit import kernel
+from accel_sim.numerics.rounding import encode_value
+
+OUTCOMES = ("masked", "silent", "false_alarm", "detected")
+
+
+def outcome_code(differs: bool, alarm: bool) -> int:
+    """Index into OUTCOMES."""
+    return (2 if alarm else 0) + (1 if differs else 0)
+
+
+_MOST = np.int64(2**63 - 1)
+
+
+class Severity(NamedTuple):
+    """How far a faulty output is from the fault-free one.
+
+    rel_l2: ‖O' − O‖₂ / ‖O‖₂ over the head; max_abs: largest |O' − O|; both are inf if an element that was
+    finite no longer is. max_ulp: largest distance in representable values of the output format (a NaN counts
+    as the value past infinity; at most 2^63 − 1). nonfinite: elements that are newly NaN or infinite. rows:
+    output rows that differ in any bit.
+    """
+
+    rel_l2: float
+    max_abs: float
+    max_ulp: int
+    nonfinite: int
+    rows: int
+
+
+@kernel
+def rank(x, codec):
+    """Position of a value among all values of its format, negative ones below zero; −0 and +0 share 0."""
+    bits = np.int64(encode_value(x, codec))
+    sign_at = np.int64(codec.exponent_bits + codec.mantissa_bits)
+    magnitude = bits & ((np.int64(1) << sign_at) - np.int64(1))
+    if x != x and codec.kind == 0:
+        # Past infinity, whatever the payload. (fp8_e4m3 has its one NaN there already, past 448.)
+        top = ((np.int64(1) << np.int64(codec.exponent_bits)) - np.int64(1)) << np.int64(codec.mantissa_bits)
+        magnitude = top + np.int64(1)
+    return -magnitude if (bits >> sign_at) & np.int64(1) else magnitude
+
+
+@kernel
+def ulp_distance(a, b, codec):
+    """How many steps of the format lie between two values; 2^63 − 1 if there are more (fp64 of both signs)."""
+    low, high = rank(a, codec), rank(b, codec)
+    if low > high:
+        low, high = high, low
+    if low < 0 and high > _MOST + low:
+        return _MOST
+    return high - low
+
+
+@kernel
+def compare_rows(golden, faulty, codec, square):
+    """Add up what differs between two (rows, d) outputs, row by row and element by element.
+
+    `square` is where the sum of squares starts: rows may come in several calls. Returns (sum of squared finite
+    differences, max |difference|, max ULP distance, newly non-finite elements, rows that differ).
+    """
+    largest = 0.0
+    ulp = np.int64(0)
+    nonfinite = 0
+    rows = 0
+    for i in range(golden.shape[0]):
+        differs = False
+        for t in range(golden.shape[1]):
+            a, b = golden[i, t], faulty[i, t]
+            if np.float64(a).view(np.int64) == np.float64(b).view(np.int64):
+                continue
+            differs = True
+            ulp = max(ulp, ulp_distance(a, b, codec))
+            if abs(a) < np.inf and not abs(b) < np.inf:
+                nonfinite += 1
+            elif abs(a) < np.inf:
+                delta = b - a
+                square += delta * delta
+                largest = max(largest, abs(delta))
+        if differs:
+            rows += 1
+    return square, largest, ulp, nonfinite, rows
+
+
+@kernel
+def sum_of_squares(x):
+    """Σ x² over the finite elements of a (rows, d) array, in order."""
+    total = 0.0
+    for i in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            if abs(x[i, t]) < np.inf:
+                total += x[i, t] * x[i, t]
+    return total
+
+
+def severity(golden: np.ndarray, faulty: np.ndarray, codec: Codec) -> Severity:
+    """`Severity` of a faulty (Nq, d) output; `codec` is the output format's."""
+    square, largest, ulp, nonfinite, rows = compare_rows(golden, faulty, codec, 0.0)
+    return finish_severity(square, largest, ulp, nonfinite, rows, sum_of_squares(golden))
+
+
+def finish_severity(square: float, largest: float, ulp: int, nonfinite: int, rows: int,
+                    golden_square: float) -> Severity:
+    """From the sums of `compare_rows` to a `Severity`."""
+    if nonfinite:
+        return Severity(float("inf"), float("inf"), int(ulp), int(nonfinite), int(rows))
+    norm = float(np.sqrt(golden_square))
+    rel = float(np.sqrt(square)) / norm if norm > 0.0 else (float("inf") if square > 0.0 else 0.0)
+    return Severity(rel, float(largest), int(ulp), 0, int(rows))
