@@ -1,0 +1,510 @@
+"""Results as plain data: what --json prints and --out keeps. `report.definitions` defines every key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import accel_sim
+from accel_sim.config import Config, config_hash, load_config, to_dict
+
+if TYPE_CHECKING:
+    from accel_sim.analysis.explain import Explanation
+    from accel_sim.analysis.summary import Rate, Summary
+    from accel_sim.api import HeadRun, Simulation
+    from accel_sim.campaign.runner import CampaignResult
+    from accel_sim.cost import CostReport, Estimate
+    from accel_sim.engines.result import Comparison, RunResult
+    from accel_sim.machines.inventory import Inventory
+    from accel_sim.machines.lanes import LanesMachine
+
+
+def run_document(run: Simulation) -> dict[str, Any]:
+    """The document of `accel-sim run`."""
+    return {
+        **head_of_document("run", run.config),
+        "design": _design(run),
+        "workload": _workload(run),
+        "time": _time(run),
+        "memory": _memory(run),
+        "accuracy": {
+            "max_abs_error": max(head.distance.max_abs for head in run.heads),
+            "rel_l2_error": max(head.distance.rel_l2 for head in run.heads),
+        },
+        "check": _check(run),
+        "recovery": _recovery(run),
+        "area": _area(run),
+        "energy": _energy(run),
+        "published": published(run.config),
+        "heads": [_head(head) for head in run.heads],
+    }
+
+
+def inject_document(config: Config, story: Explanation) -> dict[str, Any]:
+    """The document of `accel-sim inject`."""
+    fault, register, holds, harm = story.fault, story.register, story.occupant, story.severity
+    told, clean = telling(story.faulty), telling(story.golden)
+    return {
+        **head_of_document("inject", config),
+        "fault": {
+            "register": fault.register,
+            "index": fault.index,
+            "bit": fault.bit,
+            "kind": fault.kind,
+            "bits": fault.bits,
+            "duration_cycles": fault.duration,
+            "cycle": fault.cycle,
+            "layer": story.head.layer,
+            "head": story.head.head,
+        },
+        "where": {
+            "component": register.component,
+            "role": register.role,
+            "about": register.about,
+            "shape": register.shape,
+            "width_bits": register.width_bits,
+            "format": register.format.name,
+            "stored_format": register.stored.name,
+            "holds": holds.what if holds else None,
+            "query": holds.query if holds else None,
+            "key": holds.key if holds else None,
+            "dim": holds.dim if holds else None,
+        },
+        "when": {
+            "phase": story.phase,
+            "stalled": story.stalled,
+            "machine_cycle": story.machine_cycle,
+            "run_cycles": story.golden.cycles,
+        },
+        "value": {
+            "before": story.old_value,
+            "after": story.new_value,
+            "before_bits": _pattern(story.old_bits, register.width_bits),
+            "after_bits": _pattern(story.new_bits, register.width_bits),
+        },
+        "reach": {"scores": story.score_changes, "weights": story.weight_changes, "rows": story.queries},
+        "attention": [
+            {
+                "query": row.query,
+                "keys": row.keys,
+                "before": row.golden_weights,
+                "after_keys": row.faulty_keys,
+                "after": row.faulty_weights,
+            }
+            for row in story.rows
+        ],
+        "comparison": {
+            "residual": told.residual if told else None,
+            "limit": told.limit if told else None,
+            "predicted": told.predicted if told else None,
+            "actual": told.actual if told else None,
+            "clean_residual": clean.residual,
+        } if clean else None,
+        "alarm": {"cycle": story.faulty.alarm_cycle, "latency_cycles": story.latency_cycles} if clean else None,
+        "outcome": {
+            "class": story.outcome,
+            "rel_l2": harm.rel_l2,
+            "max_abs": harm.max_abs,
+            "max_ulp": harm.max_ulp,
+            "nonfinite": harm.nonfinite,
+            "rows": harm.rows,
+            "cycles": story.faulty.cycles,
+            "hang": story.faulty.hang,
+        },
+    }
+
+
+def registers_document(config: Config, inventory: Inventory) -> dict[str, Any]:
+    """The document of `accel-sim inject --list`."""
+    return {
+        **head_of_document("inject", config),
+        "registers": [
+            {
+                "name": register.name,
+                "shape": register.shape,
+                "width_bits": register.width_bits,
+                "bits": register.bits,
+                "format": register.stored.name,
+                "role": register.role,
+                "component": register.component,
+                "about": register.about,
+            }
+            for register in inventory
+        ],
+    }
+
+
+def campaign_document(config: Config, result: CampaignResult) -> dict[str, Any]:
+    """The document of `accel-sim campaign`."""
+    manifest, summary = result.manifest, result.summary
+    stopped = result.verdict
+    exposed = sum(summary.exposure.values())
+    everything = result.population is not None
+    return {
+        **head_of_document("campaign", config),
+        "campaign": {
+            "path": str(result.path),
+            "faults": result.n,
+            "computed": result.computed,
+            "seconds": result.seconds,
+            "seed": manifest.identity.seed,
+            "engine": manifest.engine,
+            "sampling": manifest.sampling.describe(),
+            "universe": manifest.identity.universe,
+            "complete": result.complete,
+            "stopped": {
+                "reason": stopped.reason,
+                "estimate": stopped.interval.estimate,
+                "low": stopped.interval.low,
+                "high": stopped.interval.high,
+            } if stopped else None,
+        },
+        "rates": {name: _rate(rate) for name, rate in result.rates().items()},
+        "components": {
+            name: {
+                "faults": part.n,
+                "exposure": summary.exposure[name] / exposed if summary.exposure.get(name) else 0.0,
+                "rates": {share: _rate(rate) for share, rate in part.rates(population=whole).items()},
+            }
+            for name in sorted(summary.components, key=datapath_rank)
+            for part in (summary.of(name),)
+            for whole in (part.n if everything else None,)
+        },
+        "latency_cycles": summary.latency_percentiles(),
+        "latency_bins": latency_bins(summary),
+    }
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    interval = rate.interval
+    return {
+        "estimate": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "hits": rate.hits,
+        "among": rate.among,
+        "method": interval.method,
+        "about": rate.about,
+    }
+
+
+def detection_latencies(summary: Summary) -> list[tuple[int, float, int]]:
+    """(cycles, weight, faults) of the detected faults."""
+    return [(cycles, group.weight, faults) for group, counts in summary.latencies.items()
+            if group.outcome == "detected" for cycles, faults in counts.items()]
+
+
+LATENCY_BINS = 12
+
+
+def latency_bins(summary: Summary) -> list[dict[str, Any]]:
+    """The detection latencies in at most `LATENCY_BINS` bins of equal width."""
+    delays = detection_latencies(summary)
+    if not delays:
+        return []
+    low, high = min(d[0] for d in delays), max(d[0] for d in delays)
+    width = -(-(high - low + 1) // LATENCY_BINS)
+    faults: dict[int, int] = {}
+    shares: dict[int, float] = {}
+    for cycles, weight, count in delays:
+        place = (cycles - low) // width
+        faults[place] = faults.get(place, 0) + count
+        shares[place] = shares.get(place, 0.0) + weight * count
+    total = math.fsum(shares.values())
+    return [
+        {
+            "first_cycles": low + place * width,
+            "last_cycles": min(low + (place + 1) * width - 1, high),
+            "share": shares.get(place, 0.0) / total,
+            "faults": faults.get(place, 0),
+        }
+        for place in range((high - low) // width + 1)
+    ]
+
+
+def configs_document(configs: Iterable[tuple[str, Path, str]]) -> dict[str, Any]:
+    """The document of `accel-sim configs`: (name, path, description) of each."""
+    listed = [{"name": name, "path": str(path), "description": about} for name, path, about in configs]
+    return {"command": "configs", "version": accel_sim.__version__, "configs": listed}
+
+
+def _pattern(bits: int, width: int) -> str | None:
+    """A bit pattern in hexadecimal; None for −1, none."""
+    return None if bits < 0 else f"0x{bits:0{-(-width // 4)}x}"
+
+
+def head_of_document(command: str, config: Config) -> dict[str, Any]:
+    """What every document about a config begins with."""
+    return {
+        "command": command,
+        "version": accel_sim.__version__,
+        "config": {
+            "name": config.name,
+            "description": config.description,
+            "hash": config_hash(config),
+            "values": to_dict(config),
+        },
+    }
+
+
+def telling(result: RunResult) -> Comparison | None:
+    """The comparison that says most: the first over its limit, else the one with the largest |residual|."""
+    best = None
+    for comparison in result.comparisons:
+        if comparison.alarm:
+            return comparison
+        if best is None or not abs(comparison.residual) <= abs(best.residual):
+            best = comparison
+    return best
+
+
+def longest_wait(result: RunResult) -> int | None:
+    """Cycles between the alarms that two successive comparisons could raise, or from the start to the first."""
+    cycles = [0, *(comparison.cycle + 1 for comparison in result.comparisons)]
+    return max((b - a for a, b in pairwise(cycles)), default=None)
+
+
+def margin(run: Simulation) -> float:
+    """Smallest limit / |residual| of every comparison of every head; infinite if all residuals are 0."""
+    found = float("inf")
+    for head in run.heads:
+        for c in head.golden.comparisons:
+            if c.residual != 0.0:
+                found = min(found, c.limit / abs(c.residual)) if abs(c.residual) < float("inf") else 0.0
+    return found
+
+
+def check_unit_bits(machine: LanesMachine) -> int:
+    """Flip-flop bits of the check unit."""
+    by_component = machine.inventory.bits_by("component")
+    return sum(bits for name, bits in by_component.items() if name.startswith("checker."))
+
+
+def _design(run: Simulation) -> dict[str, Any]:
+    machine, architecture = run.machine, run.config.architecture
+    unit = machine.check
+    return {
+        "kind": machine.kind,
+        "lanes": machine.lanes,
+        "head_dim": machine.head_dim,
+        "clock_mhz": architecture.clock_mhz,
+        "dot": machine.dot,
+        "exp": _kind(machine.exp),
+        "divide": _kind(machine.divide),
+        "subnormals": machine.subnormals,
+        "formats": {role: fmt.name for role, fmt in machine.formats.items()},
+        "stored_formats": _stored_formats(machine),
+        "registers_bits": machine.inventory.bits,
+        "check_unit_bits": check_unit_bits(machine),
+        "check_unit": unit.kind if unit else None,
+        "granularity": unit.granularity if unit else None,
+        "shares": unit.shares.model_dump() if unit else {},
+    }
+
+
+def _stored_formats(machine: LanesMachine) -> dict[str, str]:
+    """Format of the registers of each role, where a campaign strikes narrower ones than the arithmetic's."""
+    stated = machine.config.faults.register_format
+    named = stated.model_dump() if stated else {}
+    return {role: name for role, name in named.items() if name is not None and name != machine.formats[role].name}
+
+
+def _kind(unit: Any) -> str:
+    """`exact`, or `pwl, 8 pieces`."""
+    pieces = getattr(unit, "pieces", None)
+    return f"{unit.kind}, {pieces} pieces" if pieces else str(unit.kind)
+
+
+def _workload(run: Simulation) -> dict[str, Any]:
+    workload = run.workload
+    return {
+        "name": workload.name,
+        "kind": workload.kind,
+        "heads": len(workload.heads),
+        "queries": workload.n_queries,
+        "keys": workload.n_keys,
+        "head_dim": workload.head_dim,
+        "mask": str(workload.mask),
+        "scores": workload.score_count,
+        "macs": 2 * workload.score_count * workload.head_dim,
+        "facts": dict(workload.details),
+    }
+
+
+def microseconds(run: Simulation, cycles: float) -> float:
+    """Cycles at the design's clock."""
+    return float(cycles / run.config.architecture.clock_mhz)
+
+
+def _time(run: Simulation) -> dict[str, Any]:
+    system, totals = run.system, run.totals
+    return {
+        "total_cycles": system.total_cycles,
+        "total_us": microseconds(run, system.total_cycles),
+        "machine_cycles": system.cycles,
+        "formula_cycles": run.assembly.timing.head_cycles,
+        "stall_cycles": system.stall_cycles,
+        "stalls": dict(system.stalls),
+        "drain_cycles": system.drain_cycles,
+        "utilisation": system.utilisation,
+        "macs_per_cycle": 2 * run.workload.score_count * run.workload.head_dim / system.total_cycles,
+        "all_heads": {
+            "heads": totals.heads,
+            "total_cycles": totals.total_cycles,
+            "total_us": microseconds(run, totals.total_cycles),
+        },
+    }
+
+
+def _memory(run: Simulation) -> dict[str, Any]:
+    system = run.system
+    return {
+        "bytes_moved": system.bytes_moved,
+        "total_bytes": sum(system.bytes_moved.values()),
+        "payload_bytes": sum(moved.payload_bytes for moved in system.traffic.values()),
+        "bandwidth_utilisation": system.bandwidth_utilisation,
+        "sram_peak_bytes": dict(system.sram_peak_bytes),
+    }
+
+
+def _check(run: Simulation) -> dict[str, Any] | None:
+    limits = run.limits
+    if limits is None:
+        return None
+    from accel_sim.analysis.statistics import jeffreys
+
+    told = [telling(head.golden) for head in run.heads]
+    worst = max((c for c in told if c is not None), key=lambda c: _size(c.residual))
+    timing = run.assembly.timing
+    last_row = timing.swap_start(timing.blocks) + timing.lanes - 1
+    rate = jeffreys(limits.unseen_alarms, limits.unseen_heads) if limits.unseen_heads else None
+    return {
+        "threshold_kind": limits.kind,
+        "threshold": limits.limit,
+        "scan_threshold": limits.scan_limit if run.machine.scans else None,
+        "threshold_origin": threshold_origin(run),
+        "largest_clean_residual": limits.largest_clean,
+        "calibration_heads": limits.calibration_heads,
+        "residual": _size(worst.residual),
+        "limit": worst.limit,
+        "margin": margin(run),
+        "comparisons": len(run.heads[0].golden.comparisons),
+        "clean_alarms": sum(head.golden.alarm_cycle is not None for head in run.heads),
+        "unseen_heads": limits.unseen_heads,
+        "unseen_alarms": limits.unseen_alarms,
+        "false_alarm_rate": {
+            "estimate": rate.estimate if rate else None,
+            "low": rate.low if rate else None,
+            "high": rate.high if rate else None,
+        },
+        "alarm_delay_cycles": timing.alarm_cycle(last_row) - timing.out_cycle(timing.n_queries - 1),
+        "longest_wait_cycles": longest_wait(run.heads[0].golden),
+    }
+
+
+def _size(residual: float) -> float:
+    """|residual|, a NaN counting as the largest there is."""
+    return abs(residual) if residual == residual else float("inf")
+
+
+def threshold_origin(run: Simulation) -> str:
+    """How the threshold came about, in words."""
+    unit, limits = run.machine.check, run.limits
+    if unit is None or limits is None:
+        return "none"
+    spec: Any = unit.threshold
+    if spec.kind == "absolute":
+        return f"{spec.value:g}, as the config states, rounded to {run.machine.formats['checker'].name}"
+    if spec.kind == "relative":
+        return f"{spec.value:g} of the larger of |predicted| and |actual|, as the config states"
+    if spec.kind == "bound":
+        return f"{spec.slack:g} × a bound on the rounding error, from the formats and sizes"
+    return (f"{spec.multiple:g} × {limits.largest_clean:.3g}, the largest residual of {limits.calibration_heads} "
+            f"clean calibration heads")
+
+
+def _recovery(run: Simulation) -> dict[str, Any] | None:
+    cost = run.recovery
+    if cost is None:
+        return None
+    return {
+        "unit": cost.unit,
+        "mean_cycles": cost.mean_cycles,
+        "worst_cycles": cost.worst_cycles,
+        "correction_cycles": cost.worst_correction_cycles,
+        "mean_bytes": sum(cost.mean_bytes.values()),
+        "energy_pj": run.recovery_energy.total.as_dict() if run.recovery_energy else None,
+        "note": cost.note,
+    }
+
+
+def _area(run: Simulation) -> dict[str, Any]:
+    return {
+        "technology": run.area.technology.name,
+        "total_um2": run.area.total.as_dict(),
+        "by_component_um2": _in_order(run.area.by_component),
+        "by_category_um2": {name: e.as_dict() for name, e in run.area.by_category.items()},
+        "overhead": _overheads(run.area, ("core", "with_sram")),
+    }
+
+
+def _energy(run: Simulation) -> dict[str, Any]:
+    return {
+        "technology": run.energy.technology.name,
+        "total_pj": run.energy.total.as_dict(),
+        "all_heads_pj": run.energy.total.value * len(run.heads),
+        "power_mw": run.energy.power_mw.as_dict(),
+        "by_component_pj": _in_order(run.energy.by_component),
+        "by_category_pj": {name: e.as_dict() for name, e in run.energy.by_category.items()},
+        "overhead": _overheads(run.energy, ("core", "with_sram", "system")),
+    }
+
+
+DATAPATH = ("operand", "score", "softmax", "output", "normalise", "control")
+AROUND = ("sram", "off_chip")
+
+
+def datapath_rank(component: str) -> tuple[int, int]:
+    """Where a component stands in tables: in the order of the datapath, then check units, then memory."""
+    if component in DATAPATH:
+        return 0, DATAPATH.index(component)
+    return (2, AROUND.index(component)) if component in AROUND else (1, 0)
+
+
+def _in_order(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: estimates[name].as_dict() for name in sorted(estimates, key=datapath_rank)}
+
+
+def _overheads(report: CostReport, scopes: tuple[str, ...]) -> dict[str, Any] | None:
+    if not any(item.component.startswith("checker.") for item in report.items):
+        return None
+    found = {scope: report.overhead(scope) for scope in scopes}
+    return {scope: {"value": o.value, "low": o.low, "high": o.high} for scope, o in found.items()}
+
+
+PAPER_CONFIGS = ("paper-d64", "paper-d128")
+
+
+def published(config: Config) -> dict[str, Any] | None:
+    """What the abstract of arXiv 2507.16676 states, if the config is a shipped one that stands for its accelerator."""
+    if config.name not in PAPER_CONFIGS or config_hash(config) != config_hash(load_config(config.name)):
+        return None
+    return {"source": "arXiv 2507.16676, abstract", "area_overhead": 0.053, "energy_overhead_below": 0.019}
+
+
+def _head(head: HeadRun) -> dict[str, Any]:
+    told = telling(head.golden)
+    return {
+        "layer": head.head.layer,
+        "head": head.head.head,
+        "max_abs_error": head.distance.max_abs,
+        "rel_l2_error": head.distance.rel_l2,
+        "residual": told.residual if told else None,
+        "limit": told.limit if told else None,
+        "predicted": told.predicted if told else None,
+        "actual": told.actual if told else None,
+        "alarm_cycle": head.golden.alarm_cycle,
+    }

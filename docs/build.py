@@ -1,0 +1,159 @@
+"""Fill in the generated parts of the documentation.
+
+A page marks a generated part with two comments of its own line::
+
+    <!-- generated: NAME -->
+    <!-- end -->
+
+and this script writes between them what the code says. `BLOCKS` lists the names. Run it after a change of a config
+field, a record column or a register; a test keeps pages and code together::
+
+    python docs/build.py            # rewrite the pages that differ
+    python docs/build.py --check    # only say which would, exit 1 if any
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
+BLOCK = re.compile(r"(?m)^<!-- generated: (?P<name>.+) -->\n(?P<body>(?s:.*?))^<!-- end -->$")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def config_reference() -> str:
+    """Every section and key of a config."""
+    from accel_sim.config import reference_markdown
+
+    return reference_markdown()
+
+
+def shipped_configs() -> str:
+    """The configs that come with the package."""
+    from accel_sim import config
+
+    rows = ((f"`{name}`", config.load_config(name).description) for name in config.shipped_configs())
+    return table(["config", "what it is"], rows)
+
+
+def record_columns() -> str:
+    """The columns of a campaign's records."""
+    from accel_sim.campaign.columns import COLUMNS
+
+    rows = []
+    for column in COLUMNS:
+        names = [f"`{label}`" for label in column.labels or () if label not in column.about]
+        about = f"{column.about}: {', '.join(names)}" if names else column.about
+        kind = column.dtype if column.labels is None else "text"
+        rows.append((f"`{column.name}`", kind, column.role, column.unit or "–", about))
+    return table(["column", "type", "role", "unit", "definition"], rows)
+
+
+def documents() -> str:
+    """The keys of the JSON documents, which are also the lines of the printed tables."""
+    from accel_sim.report.definitions import output_columns_markdown
+
+    return output_columns_markdown()
+
+
+def formats() -> str:
+    """The number formats."""
+    from accel_sim.numerics import FORMATS
+
+    def row(name: str) -> tuple[object, ...]:
+        f = FORMATS[name]
+        return (name, f.width_bits, f"{f.exponent_bits} + {f.mantissa_bits}", f"{f.max_finite:.6g}",
+                f"{f.min_normal:.6g}", f"{f.min_subnormal:.6g}", "yes" if f.has_inf else "no")  # fmt: skip
+
+    head = ["format", "bits", "exponent + fraction", "largest", "smallest normal", "smallest", "infinity"]
+    return table(head, map(row, FORMATS))
+
+
+def pwl_errors() -> str:
+    """Errors of the piecewise linear units."""
+    from accel_sim.numerics.exp import EXP_PWL_ERROR
+    from accel_sim.numerics.reciprocal import RECIPROCAL_ERROR
+
+    rows = ((n, f"{EXP_PWL_ERROR[n]:.3e}", f"{RECIPROCAL_ERROR[n]:.3e}") for n in EXP_PWL_ERROR)
+    return table(["pieces", "exponential", "reciprocal"], rows)
+
+
+def registers(config: str) -> str:
+    """The register table of the machine that a shipped config describes."""
+    from accel_sim.config import load_config
+    from accel_sim.machines.lanes import LanesMachine
+
+    def shape(sizes: tuple[int, ...]) -> str:
+        return " × ".join(map(str, sizes)) if sizes else "1"
+
+    inventory = LanesMachine(load_config(config)).inventory
+    rows = (
+        (f"`{r.name}`", shape(r.shape), r.format.name, r.width_bits, r.bits, r.role, r.component, r.about)
+        for r in inventory
+    )
+    total = f"\n{inventory.bits:,} flip-flop bits in all.\n"
+    return table(["register", "shape", "format", "bits each", "bits", "role", "component", "holds"], rows) + total
+
+
+BLOCKS: dict[str, Callable[..., str]] = {
+    "config-reference": config_reference,
+    "shipped-configs": shipped_configs,
+    "record-columns": record_columns,
+    "documents": documents,
+    "formats": formats,
+    "pwl-errors": pwl_errors,
+    "registers": registers,
+}
+"""Generators by name. What follows the name in a page is passed to the generator, word by word."""
+
+
+def filled(page: str) -> str:
+    """The text of a page with every generated part as the code would write it now.
+
+    Raises ValueError for a block that no generator knows.
+    """
+
+    def write(block: re.Match[str]) -> str:
+        name, *arguments = block["name"].split()
+        if name not in BLOCKS:
+            raise ValueError(f"no generator named {name!r}; there are {', '.join(BLOCKS)}")
+        return f"<!-- generated: {block['name']} -->\n{BLOCKS[name](*arguments).strip()}\n<!-- end -->"
+
+    page = BLOCK.sub(write, page)
+    if "generated by accel_sim.cost.document" in page:  # the cost tables come with the technology table's own markers
+        from accel_sim.cost.document import updated
+        from accel_sim.cost.table import load_technology
+
+        page = updated(page, load_technology("28nm"))
+    return page
+
+
+def main() -> int:
+    """Rewrite the pages, or with --check say which differ."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page differs")
+    check = parser.parse_args().check
+    different = 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        new = filled(text)
+        if new != text:
+            different += 1
+            print(f"{page.relative_to(DOCS.parent)}: {'differs from the code' if check else 'rewritten'}")
+            if not check:
+                page.write_text(new, encoding="utf-8")
+    return 1 if check and different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
