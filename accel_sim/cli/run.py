@@ -10,6 +10,8 @@ from accel_sim.cli.inputs import config_of
 from accel_sim.cli.output import Output, emit, folder_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from accel_sim.api import Simulation
 
 
@@ -23,12 +25,14 @@ def run(options: Namespace) -> None:
     folder = folder_of(options)
     simulation = simulate(config)
     document = simulation.to_dict()
-    files = {
+    files: dict[str, Callable[[], bytes]] = {
         "run.json": lambda: dumps(document).encode("ascii"),
         "area.png": lambda: cost_figure(document, "area", "um2"),
         "energy.png": lambda: cost_figure(document, "energy", "pJ"),
         "attention.png": lambda: attention_figure(simulation),
     }
+    if simulation.limits is not None:
+        files["latency.png"] = lambda: latency_figure(simulation)
     emit(Output(document, lambda console: show_run(console, document), files), options, folder)
 
 
@@ -50,3 +54,12 @@ def attention_figure(simulation: Simulation) -> bytes:
     head = simulation.workload.heads[0]
     weights = attention_weights(simulation.machine, simulation.assembly.job(head))
     return attention_map(weights, f"Attention of {head}, {simulation.config.name}")
+
+
+def latency_figure(simulation: Simulation) -> bytes:
+    """How long a fault of the first head waits at least for its alarm."""
+    from accel_sim.report.figures import least_latency
+
+    golden = simulation.heads[0].golden
+    alarms = [comparison.cycle + 1 for comparison in golden.comparisons]
+    return least_latency(alarms, golden.cycles, f"Least detection latency, {simulation.config.name}")

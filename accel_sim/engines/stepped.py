@@ -262,7 +262,7 @@ class SteppedEngine:
         count = int(env[COMPARED])
         rest = list(golden.comparisons[count:])
         alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
-        if machine.check is not None and terms is not None and rest:
+        if machine.check is not None and terms is not None and rest and not machine.scans:
             at = machine.inventory.offsets
             pred, act = float(state[at["pred"]]), float(state[at["act"]])
             stop = self.job.shape[0] if machine.check.granularity == "head" else done + machine.lanes
@@ -271,7 +271,8 @@ class SteppedEngine:
             rc = self._roundings.checker
             pred, act = add_terms(terms, done, min(stop, self.job.shape[0]), quiet(pred, rc), quiet(act, rc), rc)
             rest[0] = replace(rest[0], residual=float(sub(pred, act, rc)), predicted=pred, actual=act)
-        if alarm is None:
-            raised = [self.clock.after(c.cycle) for c in rest if c.alarm]
-            alarm = min(raised, default=None)
+            if alarm is None:
+                alarm = min((self.clock.after(c.cycle) for c in rest if c.alarm), default=None)
+        elif alarm is None:
+            alarm = golden.alarm_cycle
         return RunResult(output, (*comparisons_from(around.comparisons, count), *rest), alarm, golden.cycles)

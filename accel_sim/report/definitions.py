@@ -135,8 +135,9 @@ SECTIONS: tuple[Section, ...] = (
         D("check.false_alarm_rate.high", "high", "", "upper end"),
         D("check.alarm_delay_cycles", "alarm delay", "cycles", "from the last row of a unit of work standing in the output "
           "register until the alarm of that unit can be read, without stalls"),
-        D("check.longest_wait_cycles", "longest wait", "cycles", "longest time between two alarms' cycles, or from the start "
-          "of the head to the first: no fault that a comparison sees waits longer, unless it stops the machine"),
+        D("check.longest_wait_cycles", "longest wait", "cycles", "longest time between two cycles in which an alarm "
+          "can be read first, or from the start of the head to the first; a fault that comes too late for one comparison waits "
+          "for the next"),
     )),
     Section("Recovery", ("run",), "The cost of one alarm when the unit of work that raised it runs again; null without a "
             "checker or without recovery.", (

@@ -211,6 +211,33 @@ def latency_histogram(cycles: np.ndarray, counts: np.ndarray, percentiles: Mappi
     return drawn(8.0, 4.2, draw)
 
 
+def least_latency(alarm_cycles: Sequence[int], cycles: int, title: str) -> bytes:
+    """How long a fault waits at least, by its cycle: until the next of the cycles in which an alarm can be read.
+
+    cycles: length of the run. A fault after the last comparison raises no alarm.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        start = 0
+        for end in sorted(set(alarm_cycles)):
+            axes.fill_between([start, end], [end - start, 0], color=BLUE, alpha=0.18, linewidth=0)
+            axes.plot([start, end], [end - start, 0], color=BLUE, linewidth=1.6)
+            axes.plot([end], [0], marker="v", color=RED, markersize=6, clip_on=False, linestyle="none",
+                      label="an alarm can be read" if not start else None)
+            start = end
+        axes.set_xlim(0, cycles)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("cycle of the fault")
+        axes.set_ylabel("cycles until the next alarm")
+        axes.set_title(title)
+        axes.legend(loc="upper right")
+        grid_along(axes, "y")
+        _whole_numbers(axes)
+
+    return drawn(8.0, 4.2, draw)
+
+
 def _bins(cycles: np.ndarray) -> Any:
     """Edges of equal whole-cycle bins, at most 40 of them."""
     if not len(cycles):

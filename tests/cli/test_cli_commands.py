@@ -143,7 +143,9 @@ def test_an_unprotected_design_has_no_check_unit_and_no_overhead(run):
 def test_run_writes_its_document_and_figures(run, tmp_path):
     done = run("run", "tiny", "--out", "made/here")
     folder = tmp_path / "made" / "here"
-    assert {path.name for path in folder.iterdir()} == {"run.json", "area.png", "energy.png", "attention.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "run.json", "area.png", "energy.png", "attention.png", "latency.png",
+    }  # fmt: skip
     assert json.loads((folder / "run.json").read_text()) == run("run", "tiny", "--json").document
     for path in folder.glob("*.png"):
         assert path.read_bytes().startswith(PNG)

@@ -16,6 +16,7 @@ from accel_sim.report.figures import (
     attention_row,
     cost_bars,
     latency_histogram,
+    least_latency,
     outcomes_by_component,
 )
 
@@ -40,6 +41,7 @@ FIGURES = {
     "outcomes": lambda: outcomes_by_component(RATES, {"score": 10, "output": 20}, "Outcomes"),
     "outcomes of nothing": lambda: outcomes_by_component({"score": {"silent": NOTHING}}, {}, "Outcomes"),
     "latency": lambda: latency_histogram(CYCLES, COUNTS, {"p50": 400, "p99": 890}, "Latency"),
+    "least latency": lambda: least_latency([100, 200, 260], 260, "Least latency"),
     "one latency": lambda: latency_histogram(np.array([7]), np.array([1.0]), {"p50": 7}, "Latency"),
 }  # fmt: skip
 
