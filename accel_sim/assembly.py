@@ -49,6 +49,9 @@ class Assembly:
         """The faults that a campaign on this config draws from."""
         from accel_sim.config import ConfigError
 
+        if "sram" in self.config.faults.targets:
+            message = "campaigns do not strike SRAM yet; allowed: [registers]"
+            raise ConfigError.at(self.config, "faults.targets", message)
         try:
             return Universe.of(self.machine.inventory, self.system.cycles, len(self.workload.heads),
                                self.config.faults.components)
