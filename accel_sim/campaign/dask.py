@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import distributed
-from distributed.comm.core import CommClosedError
 
 from accel_sim.campaign.manifest import version
 from accel_sim.campaign.processes import WorkerError
@@ -68,25 +67,27 @@ class DaskBackend:
         self._client.close(timeout=5)
 
     def submit(self, first: int, count: int) -> Any:
-        """Begin a shard somewhere."""
+        """Ask for a shard; the ticket is Dask's future."""
         with self._reachable():
             return self._client.submit(make_shard, self._plugin.name, first, count, pure=False, retries=RETRIES)
 
-    def result(self, future: Any) -> ShardData:
+    def result(self, ticket: Any) -> ShardData:
         """Wait for a shard."""
         with self._reachable():
-            shard: ShardData = future.result()
-        future.release()
+            failure = ticket.exception()
+        if isinstance(failure, distributed.KilledWorker):
+            raise WorkerError(f"workers die on one shard, again and again (out of memory?): {failure}")
+        with self._reachable() if failure is None else contextlib.nullcontext():
+            shard: ShardData = ticket.result()  # or what went wrong as the shard was made
+        ticket.release()
         return shard
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[None]:
-        """Turns what Dask raises when it has lost somebody into a WorkerError."""
+        """Turns what Dask raises when nobody answers any more into a WorkerError."""
         try:
             yield
-        except distributed.KilledWorker as error:
-            raise WorkerError(f"workers die on one shard, again and again (out of memory?): {error}") from None
-        except (CancelledError, CommClosedError, TimeoutError) as error:
+        except (CancelledError, OSError) as error:  # among the latter, timeouts and closed connections
             raise WorkerError(f"the Dask scheduler at {self.address} is lost ({type(error).__name__}); "
                               f"run the same command again to go on") from None
 

@@ -138,7 +138,6 @@ def run_campaign(config: Config, out: str | os.PathLike[str] | None = None, *, n
         tally.take_stored()
         if tally.finished:
             return tally.result(time.monotonic() - began)
-    done = 0
     try:
         from accel_sim.assembly import assemble
 
@@ -149,16 +148,17 @@ def run_campaign(config: Config, out: str | os.PathLike[str] | None = None, *, n
             refuse_other_software(run, assembly)
             tally = Tally(run, n, rule)
             tally.take_stored()
-            done = tally.n
             work = Work(assembly, engine_of(run, engine), sampling, run.identity)
             with (progress_for(progress, config.name or "campaign") as bar,
                   closing(compute(tally, work, workers, scheduler)) as counts):
-                bar.update(done, tally.total)
+                bar.update(tally.n, tally.total)
                 for done in counts:
                     bar.update(done, tally.total)
         return tally.result(time.monotonic() - began)
     except KeyboardInterrupt:
-        raise CampaignInterrupted(path, done) from None
+        # Counted on the disk: the interrupt may have come between a shard's renaming and its counting.
+        run = RunDirectory.find(path, config, sampling)
+        raise CampaignInterrupted(path, run.records if run is not None else 0) from None
 
 
 class Tally:
@@ -226,11 +226,11 @@ def compute(tally: Tally, work: Work, workers: int | None, scheduler: str | None
             room = backend.window - sum(1 for _, shard, _ in waiting if shard is None)
             for piece in islice(pieces, max(0, room)):
                 shard = stored(run, piece)
-                future = backend.submit(piece.first, piece.count) if shard is None else None
-                waiting.append((piece, shard, future))
-            piece, shard, future = waiting.popleft()
+                ticket = backend.submit(piece.first, piece.count) if shard is None else None
+                waiting.append((piece, shard, ticket))
+            piece, shard, ticket = waiting.popleft()
             if shard is None:
-                made = backend.result(future)
+                made = backend.result(ticket)
                 run.write_shard(piece.number, made.data)
                 tally.computed += piece.count
                 tally.add(made.summary, piece.count)

@@ -382,7 +382,7 @@ def test_an_engine_that_fails_is_heard_and_what_was_done_is_kept(workers, tiny, 
 
 
 def test_a_worker_that_dies_is_one_message(tiny, tmp_path):
-    with pytest.raises(WorkerError, match="a worker process was killed") as error:
+    with pytest.raises(WorkerError, match="a worker process ended with exit code 9; run the same") as error:
         run_campaign(tiny, tmp_path, n=1000, engine="dying", workers=2)
     assert "\n" not in str(error.value)
     assert RunDirectory.open(tmp_path).records in (0, 100, 200, 300)
