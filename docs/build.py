@@ -88,21 +88,24 @@ def pwl_errors() -> str:
     return table(["pieces", "exponential", "reciprocal"], rows)
 
 
-def registers(config: str) -> str:
-    """The register table of the machine that a shipped config describes."""
+def lanes_registers() -> str:
+    """Every register array that a lanes machine can have, in symbols."""
+    from accel_sim.machines.tables import register_rows
+
+    rows = (
+        (f"`{r.name}`", r.when or "–", r.shape, r.format, r.stage or "–", r.role, r.component, r.about)
+        for r in register_rows()
+    )
+    return table(["register", "if", "shape", "format", "stage", "role", "component", "holds"], rows)
+
+
+def lanes_timeline(config: str, n_queries: str, n_keys: str) -> str:
+    """Every cycle of a small head on the machine of a shipped config."""
     from accel_sim.config import load_config
     from accel_sim.machines.lanes import LanesMachine
+    from accel_sim.machines.tables import timeline
 
-    def shape(sizes: tuple[int, ...]) -> str:
-        return " × ".join(map(str, sizes)) if sizes else "1"
-
-    inventory = LanesMachine(load_config(config)).inventory
-    rows = (
-        (f"`{r.name}`", shape(r.shape), r.format.name, r.width_bits, r.bits, r.role, r.component, r.about)
-        for r in inventory
-    )
-    total = f"\n{inventory.bits:,} flip-flop bits in all.\n"
-    return table(["register", "shape", "format", "bits each", "bits", "role", "component", "holds"], rows) + total
+    return f"```text\n{timeline(LanesMachine(load_config(config)), int(n_queries), int(n_keys))}```\n"
 
 
 BLOCKS: dict[str, Callable[..., str]] = {
@@ -112,7 +115,8 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "documents": documents,
     "formats": formats,
     "pwl-errors": pwl_errors,
-    "registers": registers,
+    "lanes-registers": lanes_registers,
+    "lanes-timeline": lanes_timeline,
 }
 """Generators by name. What follows the name in a page is passed to the generator, word by word."""
 

@@ -16,7 +16,7 @@ from accel_sim.config import config_from_dict
 from accel_sim.engines.job import Job, make_job
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import SteppedEngine
-from accel_sim.faults.fault import Fault
+from accel_sim.faults.fault import KINDS, Fault
 from accel_sim.machines.lanes import LanesMachine
 from accel_sim.numerics.formats import FORMATS, Format
 from accel_sim.numerics.jit import kernel
@@ -221,3 +221,15 @@ def random_case(rng: Rng, stalls: bool | None = None, **fixed: Any) -> Case:
     """Any machine with any head."""
     machine = random_machine(rng, **fixed)
     return Case(machine, random_job(machine, rng, stalls))
+
+
+def random_fault(case: Case, cycles: int, rng: Rng) -> Fault:
+    """Any fault of any kind in any register and cycle."""
+    registers = case.machine.inventory.registers
+    register = registers[int(rng.integers(len(registers)))]
+    index = tuple(int(rng.integers(n)) for n in register.shape)
+    kind = str(rng.choice(KINDS))
+    bit = int(rng.integers(register.width_bits))
+    bits = min(int(rng.integers(2, 5)), register.width_bits - bit) if kind == "burst" else 1
+    duration = int(rng.integers(1, 30)) if kind.startswith("stuck") else 1
+    return Fault(int(rng.integers(cycles)), register.name, index, bit, kind, bits, duration)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel_sim.assembly import assemble
+from accel_sim.assembly import Assembly, assemble
+from accel_sim.campaign.columns import Batch
 from accel_sim.campaign.injector import SteppedInjector
 from accel_sim.campaign.replay import ReplayInjector
 from accel_sim.config import load_config
 from accel_sim.faults.fault import KINDS
+from engines.draw import random_machine
 
 QUERY_BLOCK = {"checker.units.0.granularity": "query_block"}
 OWN = {"checker.units.0.shares": {"score": False, "max": False, "exp": False, "sum": False}}
@@ -38,7 +40,31 @@ CASES = {
 def test_records_are_those_of_the_stepped_engine(case):
     config = load_config("tiny").changed({"checker.units.0.threshold": {"kind": "absolute", "value": 1e-5}})
     assembly = assemble(config.changed(CASES[case]), measure=False)
-    count = 2500
+    stepped = assert_same_records(assembly, 2500)
+    assert len(np.unique(stepped["outcome"])) >= 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_records_are_those_of_the_stepped_engine_on_any_machine(seed):
+    """Every option at once, masks and a memory that stalls included."""
+    rng = np.random.default_rng(seed)
+    for _ in range(10):
+        machine = random_machine(rng)
+        queries, keys = int(rng.integers(1, 14)), int(rng.integers(1, 30))
+        changes = {
+            "workload.queries": queries, "workload.keys": keys, "workload.seed": int(rng.integers(1000)),
+            "workload.mask.causal": bool(queries <= keys and rng.random() < 0.5),
+            "faults.kinds": list(KINDS), "faults.stuck_cycles": int(rng.integers(1, 40)),
+            "memory.off_chip.bandwidth_bytes_per_cycle": float(rng.choice([4.0, 64.0, 1000.0])),
+        }  # fmt: skip
+        if machine.check:
+            kind = str(rng.choice(["absolute", "relative"]))
+            changes["checker.units.0.threshold"] = {"kind": kind, "value": float(10 ** rng.uniform(-6, -1))}
+        assert_same_records(assemble(machine.config.changed(changes), measure=False), 120)
+
+
+def assert_same_records(assembly: Assembly, count: int) -> Batch:
+    """Both injectors write the same columns; returns them."""
     stepped, replayed = (make(assembly).records(0, count) for make in (SteppedInjector, ReplayInjector))
     for name, column in stepped.items():
         other = replayed[name]
@@ -49,4 +75,4 @@ def test_records_are_those_of_the_stepped_engine(case):
         wrong = np.flatnonzero(~same)
         assert not wrong.size, (name, [(int(stepped["register"][i]), int(stepped["cycle"][i]), int(stepped["bit"][i]))
                                        for i in wrong[:5]])  # fmt: skip
-    assert len(np.unique(stepped["outcome"])) >= 2
+    return stepped
