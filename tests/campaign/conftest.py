@@ -4,7 +4,7 @@ import pytest
 
 from accel_sim.assembly import Assembly, assemble
 from accel_sim.config import Config, load_config
-from campaign.doubles import Broken, Dying, Quick, Slow, installed
+from campaign.doubles import Broken, Dying, Killed, Quick, Slow, installed
 
 
 @pytest.fixture(scope="session")
@@ -19,5 +19,5 @@ def assembly(tiny) -> Assembly:
 
 @pytest.fixture
 def stand_ins():
-    with installed(Quick, Slow, Broken, Dying):
+    with installed(Quick, Slow, Broken, Dying, Killed):
         yield

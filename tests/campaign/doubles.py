@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,15 @@ class Dying(Quick):
     def records(self, first: int, count: int) -> Batch:
         if first >= 300:
             os._exit(9)
+        return super().records(first, count)
+
+
+class Killed(Quick):
+    """Is killed, as by a kernel that is out of memory."""
+
+    def records(self, first: int, count: int) -> Batch:
+        if first >= 300:
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().records(first, count)
 
 

@@ -381,11 +381,16 @@ def test_an_engine_that_fails_is_heard_and_what_was_done_is_kept(workers, tiny, 
     assert quick(tiny, tmp_path, n=1000).computed == 700
 
 
-def test_a_worker_that_dies_is_one_message(tiny, tmp_path):
-    with pytest.raises(WorkerError, match="a worker process ended with exit code 9; run the same") as error:
-        run_campaign(tiny, tmp_path, n=1000, engine="dying", workers=2)
+@pytest.mark.parametrize(
+    ("engine", "how"),
+    [("dying", "ended with exit code 9;"), ("killed", r"was killed by SIGKILL \(out of memory\?\);")],
+)
+def test_a_worker_that_is_lost_is_one_message(engine, how, tiny, tmp_path):
+    with pytest.raises(WorkerError, match=f"a worker process {how} run the same command again") as error:
+        run_campaign(tiny, tmp_path, n=1000, engine=engine, workers=2)
     assert "\n" not in str(error.value)
     assert RunDirectory.open(tmp_path).records in (0, 100, 200, 300)
+    assert quick(tiny, tmp_path, n=1000).n == 1000
 
 
 # -- being told -----------------------------------------------------------------------------------------------
