@@ -13,6 +13,7 @@ from accel_sim.engines.replay_control import replay_control
 from accel_sim.engines.replay_kernel import FALL_BACK
 from accel_sim.engines.stepped import Injection, SteppedEngine
 from accel_sim.faults.fault import KINDS
+from accel_sim.faults.outcome import relative_l2
 from accel_sim.faults.universe import Points
 
 _FLIP, _BURST, _STUCK0, _STUCK1 = range(len(KINDS))
@@ -67,18 +68,13 @@ class ReplayInjector:
         out = engine.outcomes(self._offset[register] + points.element[rows], cycles, last, ops, masks,
                               self._arith[register], self._stored[register])
         alarm = out.alarm_cycle >= 0
-        square = float(engine.golden_square)
-        finite = out.nonfinite == 0
-        norm = np.sqrt(square)
-        with np.errstate(all="ignore"):
-            rel = np.sqrt(out.square) / norm if norm > 0 else np.where(out.square > 0, np.inf, 0.0)
         batch["alarm"][rows] = alarm
         batch["alarm_cycle"][rows] = out.alarm_cycle
         batch["latency_cycles"][rows] = np.where(alarm, out.alarm_cycle - cycles, -1)
         batch["residual"][rows], batch["limit"][rows] = out.residual, out.limit
         batch["outcome"][rows] = 2 * alarm + out.differs
-        batch["out_rel_l2"][rows] = np.where(finite, rel, np.inf)
-        batch["out_max_abs"][rows] = np.where(finite, out.max_abs, np.inf)
+        batch["out_rel_l2"][rows] = relative_l2(out.square, out.nonfinite, engine.golden_square)
+        batch["out_max_abs"][rows] = np.where(out.nonfinite > 0, np.inf, out.max_abs)
         batch["out_max_ulp"][rows] = out.max_ulp
         batch["out_nonfinite"][rows] = out.nonfinite
         batch["out_rows"][rows] = out.rows

@@ -1,18 +1,20 @@
 """The golden engine: the fault-free run of a head, fast, bit for bit what the stepped engine computes.
 
-`run_golden` returns the `RunResult` of a job; `stall_offsets` and `wall_cycle` place machine cycles on the
-clock when memory makes the pipeline wait.
+`run_golden` returns the `RunResult` of a job, `golden_run` that and what it is made of; `Clock` places machine cycles
+on the clock when memory makes the pipeline wait.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_build import data, geometry, roundings
-from accel_sim.engines.lanes_golden import KEYS_AT_ONCE, golden_comparisons, golden_queries, row_sums
+from accel_sim.engines.lanes_golden import golden_comparisons, golden_queries, row_sums
 from accel_sim.engines.lanes_step import COMPARISON_COLUMNS, Roundings
-from accel_sim.engines.result import RunResult, comparisons_from
+from accel_sim.engines.result import Comparison, RunResult, comparisons_from
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
 
 
@@ -97,30 +99,45 @@ def quiet_operands(x: np.ndarray, f: Roundings) -> np.ndarray:
     return np.where(np.abs(x) < f.operand.flush_below, 0.0 * x, x)
 
 
+class Golden(NamedTuple):
+    """A fault-free run and what it is made of: r (N,) row sums of v, sums (Nq, 2) final l and c, terms (Nq, 2)
+    predicted and actual row sums, scan_terms (Nq, tiles, 2) the same at key-tile boundaries."""
+
+    result: RunResult
+    r: np.ndarray
+    sums: np.ndarray
+    terms: np.ndarray
+    scan_terms: np.ndarray
+
+
 def run_golden(machine: LanesMachine, job: Job) -> RunResult:
     """The fault-free run of `job`: outputs, comparisons, alarm (a false one, if any) and cycles."""
+    return golden_run(machine, job).result
+
+
+def golden_run(machine: LanesMachine, job: Job,
+               keep: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None) -> Golden:
+    """`run_golden` with its parts. keep: arrays (Nq, N) that receive every weight, correction and maximum."""
     n_queries, n_keys, d = job.shape
     g, f = geometry(machine, n_queries, n_keys), roundings(machine)
     around = data(machine, job, g)
     timing = machine.timing(n_queries, n_keys)
     q, k, v = (quiet_operands(x, f) for x in (job.q, job.k, job.v))
     tree = np.zeros(sum(tree_sizes(d)))
-    terms = np.zeros((n_queries, 2))
+    r = row_sums(v, tree, g, f) if machine.check else np.zeros(n_keys)
+    sums, terms = np.zeros((n_queries, 2)), np.zeros((n_queries, 2))
     scan_terms = np.zeros((n_queries, g.tiles, 2)) if machine.scans else np.zeros((1, 1, 2))
-    golden_queries(
-        g, f, around, q, np.ascontiguousarray(k.T), v,
-        row_sums(v, tree, g, f) if machine.check else np.zeros(n_keys),
-        job.scale, np.empty(n_keys), np.empty(n_keys), np.empty(n_keys), np.empty((d, KEYS_AT_ONCE)), tree,
-        terms, scan_terms,
-    )
+    P, A, M = keep or (np.empty((0, 0)),) * 3
+    golden_queries(g, f, around, q, np.ascontiguousarray(k.T), v, r, job.scale, tree, keep is not None, P, A, M, sums,
+                   terms, scan_terms)
     clock = Clock(machine, job, timing)
-    cycles = timing.head_cycles + clock.stalls
-    if machine.check is None:
-        return RunResult(around.o, (), None, cycles)
-    table = np.zeros((g.blocks * (g.tiles + 1), COMPARISON_COLUMNS))
-    at_block, at_scan = comparison_cycles(machine, timing, clock)
-    count = golden_comparisons(g, f, terms, scan_terms, job.threshold, job.scan_threshold, at_block, at_scan,
-                               table)
-    comparisons = comparisons_from(table, count)
+    comparisons: tuple[Comparison, ...] = ()
+    if machine.check is not None:
+        table = np.zeros((g.blocks * (g.tiles + 1), COMPARISON_COLUMNS))
+        at_block, at_scan = comparison_cycles(machine, timing, clock)
+        count = golden_comparisons(g, f, terms, scan_terms, job.threshold, job.scan_threshold, at_block, at_scan,
+                                   table)
+        comparisons = comparisons_from(table, count)
     raised = [clock.after(c.cycle) for c in comparisons if c.alarm]
-    return RunResult(around.o, comparisons, min(raised, default=None), cycles)
+    result = RunResult(around.o, comparisons, min(raised, default=None), timing.head_cycles + clock.stalls)
+    return Golden(result, r, sums, terms, scan_terms)

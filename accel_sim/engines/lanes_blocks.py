@@ -10,6 +10,9 @@ from __future__ import annotations
 from accel_sim.numerics.jit import kernel
 from accel_sim.numerics.rounding import round_32, round_64, round_narrow
 
+KEYS_AT_ONCE = 64
+"""Keys whose dot products are formed side by side: d × 64 doubles stay in the nearest caches."""
+
 
 @kernel
 def products_by_key(buf, q, k_t, first, count, r):

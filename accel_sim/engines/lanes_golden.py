@@ -9,16 +9,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_sim.engines.lanes_blocks import chain_by_key, products_by_key, tree_by_key, weigh_values
-from accel_sim.engines.lanes_step import FUSED, HEAD, KEY_TILE, TREE, exponential, first_level
-from accel_sim.numerics.arithmetic import add, div, div_vs, maximum, mul, mul_vs, sub, tree_level
+from accel_sim.engines.lanes_blocks import (
+    KEYS_AT_ONCE,
+    chain_by_key,
+    products_by_key,
+    tree_by_key,
+    weigh_values,
+)
+from accel_sim.engines.lanes_step import (
+    FUSED,
+    HEAD,
+    KEY_TILE,
+    TREE,
+    exponential,
+    first_level,
+    limit_of,
+    max_step,
+)
+from accel_sim.numerics.arithmetic import add, div, div_vs, mul, mul_vs, sub, tree_level
 from accel_sim.numerics.dot import fused_sum
 from accel_sim.numerics.jit import kernel
 from accel_sim.numerics.reciprocal import reciprocal_pwl
-from accel_sim.numerics.rounding import quiet, round_to
-
-KEYS_AT_ONCE = 64
-"""Keys whose dot products are formed side by side: d × 64 doubles stay in the nearest caches."""
+from accel_sim.numerics.rounding import quiet
 
 
 @kernel
@@ -72,76 +84,100 @@ def score_row(out, q, k_t, buf, g, f, scale, digits):
 
 
 @kernel
-def softmax_row(scores, weights, corrections, last_key, g, f, table):
-    """Weights p_j and corrections a_j of one query, online: what the max and exp stages make of its scores."""
-    rst = f.state
+def softmax_row(scores, weights, corrections, maxima, last_key, g, f, table):
+    """Weights p_j, corrections a_j and running maxima of one query, online: what the max and exp stages make of
+    its scores. All arrays (N,)."""
     unit = exponential(0.0, g, f, table)
     m = 0.0
     seen = False
     for j in range(g.n_keys):
+        weights[j] = 0.0
         corrections[j] = unit
-        if j > last_key:
-            weights[j] = 0.0
-            continue
-        s = scores[j]
-        new = round_to(s, rst)
-        if seen:
-            old = m
-            new = maximum(old, new)
-            da = sub(old, new, f.score)
+        if j <= last_key:
+            m, ds, da = max_step(scores[j], m, seen, f)
+            seen = True
+            weights[j] = exponential(ds, g, f, table)
             if da != 0.0:
                 corrections[j] = exponential(da, g, f, table)
-        weights[j] = exponential(sub(s, new, f.score), g, f, table)
-        m = new
-        seen = True
+        maxima[j] = m
 
 
 @kernel
-def golden_queries(g, f, data, q, k_t, v, r, scale, scores, weights, corrections, buf, tree, terms, scan_terms):
+def divisor_of(total, g, f, recip_table):
+    """What a row is divided by, or multiplied by where the machine has reciprocals, given its running sum l."""
+    total = quiet(total, f.state)
+    if g.reciprocal:
+        return quiet(reciprocal_pwl(total, recip_table, f.state), f.state)
+    return total
+
+
+@kernel
+def normalised(x, divisor, g, r):
+    """One quotient of the normaliser, in r; `divisor` from `divisor_of`, x quiet."""
+    return mul(x, divisor, r) if g.reciprocal else div(x, divisor, r)
+
+
+@kernel
+def finish_row(row, terms, o, total, c, chk_total, tree, g, f, recip_table):
+    """Normalise a row of accumulators into `row`, and form its predicted and actual sums into `terms`.
+
+    After a fault an accumulator can be subnormal; where the machine flushes it reads as zero.
+    """
+    divisor = divisor_of(total, g, f, recip_table)
+    if g.reciprocal:
+        mul_vs(row, o, divisor, f.output, f.state.flush_below)
+    else:
+        div_vs(row, o, divisor, f.output, f.state.flush_below)
+    if g.check:
+        terms[0] = normalised(quiet(c, f.checker), divisor_of(chk_total, g, f, recip_table), g, f.checker)
+        terms[1] = row_sum(row, tree, g, f.checker, f.output.flush_below)
+
+
+@kernel
+def golden_queries(g, f, data, q, k_t, v, r, scale, tree, keep, P, A, M, sums, terms, scan_terms):
     """Outputs of every query into data.o, and what the check unit sees of them.
 
-    q (Nq, d), k_t (d, N), v (N, d): quiet operands. r (N,): row sums of v. scores, weights, corrections:
-    (N,) scratch. terms (Nq, 2): predicted and actual row sum of each query. scan_terms (Nq, tiles, 2): the
-    same, undivided, at each key-tile boundary.
+    q (Nq, d), k_t (d, N), v (N, d): quiet operands. r (N,): row sums of v. tree: scratch. keep: whether weights,
+    corrections and maxima go into P, A, M (Nq, N). sums (Nq, 2): final l and c of each query. terms (Nq, 2): its
+    predicted and actual row sum. scan_terms (Nq, tiles, 2): the same, undivided, at each key-tile boundary.
     """
     n = g.n_keys
     rst, rc = f.state, f.checker
+    scores, weights, corrections, maxima = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    buf = np.empty((g.head_dim, KEYS_AT_ONCE))
     o = np.empty(g.head_dim)
     for i in range(g.n_queries):
         score_row(scores, q[i], k_t, buf, g, f, scale, data.digits)
-        softmax_row(scores, weights, corrections, data.bound[i], g, f, data.exp_table)
+        softmax_row(scores, weights, corrections, maxima, data.bound[i], g, f, data.exp_table)
+        if keep:
+            for j in range(n):
+                P[i, j] = weights[j]
+                A[i, j] = corrections[j]
+                M[i, j] = maxima[j]
         total = 0.0
         for j in range(n):
             total = add(mul(total, corrections[j], rst), weights[j], rst)
         o[:] = 0.0
         c = 0.0
-        if not g.check:
-            weigh_values(o, v, weights, corrections, 0, n, rst)
-        else:
-            done = 0
-            scan = 0
-            while done < n:
-                # Up to the key after which a scan reads this lane, then on.
-                upto = n
-                if g.granularity == KEY_TILE:
-                    upto = min(n, (scan + 1) * g.key_tile + i % g.lanes)
-                weigh_values(o, v, weights, corrections, done, upto, rst)
+        done = 0
+        scan = 0
+        while done < n:
+            # Up to the key after which a scan reads this lane, then on.
+            upto = n
+            if g.check and g.granularity == KEY_TILE:
+                upto = min(n, (scan + 1) * g.key_tile + i % g.lanes)
+            weigh_values(o, v, weights, corrections, done, upto, rst)
+            if g.check:
                 for j in range(done, upto):
                     c = add(mul(c, corrections[j], rc), mul(weights[j], r[j], rc), rc)
-                done = upto
                 if g.granularity == KEY_TILE and scan < g.tiles:
                     scan_terms[i, scan, 0] = c
                     scan_terms[i, scan, 1] = row_sum(o, tree, g, rc, 0.0)
                     scan += 1
-        row = data.o[i]
-        if g.reciprocal:
-            total = reciprocal_pwl(total, data.recip_table, rst)
-            mul_vs(row, o, quiet(total, rst), f.output, 0.0)
-        else:
-            div_vs(row, o, total, f.output, 0.0)
-        if g.check:
-            terms[i, 0] = mul(c, quiet(total, rst), rc) if g.reciprocal else div(c, total, rc)
-            terms[i, 1] = row_sum(row, tree, g, rc, 0.0)
+            done = upto
+        sums[i, 0] = total
+        sums[i, 1] = c
+        finish_row(data.o[i], terms[i], o, total, c, total, tree, g, f, data.recip_table)
 
 
 @kernel
@@ -156,10 +192,9 @@ def add_terms(terms, first, last, pred, act, rc):
 @kernel
 def compare(table, n, cycle, pred, act, scanned, threshold, g, rc):
     """Write comparison n into the table (columns as in `lanes_step`)."""
-    threshold = quiet(threshold, rc)
     table[n, 0] = cycle
     table[n, 1] = sub(pred, act, rc)
-    table[n, 2] = mul(threshold, maximum(abs(pred), abs(act)), rc) if g.relative else threshold
+    table[n, 2] = limit_of(threshold, pred, act, g, rc)
     table[n, 3] = pred
     table[n, 4] = act
     table[n, 5] = 1.0 if scanned else 0.0

@@ -192,6 +192,33 @@ def skew_at(stage, element, d):
 
 
 @kernel
+def max_step(s, m, seen, f):
+    """One allowed key at the max stage, score s against the maximum m so far: (new maximum, ds, da)."""
+    new = round_to(s, f.state)
+    da = 0.0
+    if seen:
+        new = maximum(m, new)
+        da = sub(m, new, f.score)
+    return new, sub(s, new, f.score), da
+
+
+@kernel
+def limit_of(threshold, pred, act, g, r):
+    """What a comparison allows: its threshold, or that share of the larger sum."""
+    threshold = quiet(threshold, r)
+    if g.relative:
+        return mul(threshold, maximum(abs(pred), abs(act)), r)
+    return threshold
+
+
+@kernel
+def over(residual, limit):
+    """The alarm predicate: true unless the residual is finite and within the limit."""
+    magnitude = abs(residual)
+    return not (magnitude <= limit and magnitude < np.inf)
+
+
+@kernel
 def max_stage(score, m, seen, allow, ds, da, bound, tag, g, f):
     """Running maximum and the two exponents of every lane; a masked key leaves the lane as it was."""
     for p in range(g.lanes):
@@ -200,17 +227,8 @@ def max_stage(score, m, seen, allow, ds, da, bound, tag, g, f):
             ds[p] = 0.0
             da[p] = 0.0
             continue
-        s = quiet(score[p], f.score)
-        new = round_to(s, f.state)
+        m[p], ds[p], da[p] = max_step(quiet(score[p], f.score), quiet(m[p], f.state), seen[p] != 0.0, f)
         allow[p] = 1.0
-        if seen[p] != 0.0:
-            old = quiet(m[p], f.state)
-            new = maximum(old, new)
-            da[p] = sub(old, new, f.score)
-        else:
-            da[p] = 0.0
-        ds[p] = sub(s, new, f.score)
-        m[p] = new
         seen[p] = 1.0
 
 
@@ -245,21 +263,15 @@ def check_tail(R, s, g, f, env, data, phase):
     """The end of the check unit: output sum, accumulation, comparison, alarm."""
     rc = f.checker
     levels, d = g.levels, g.head_dim
-    # Judge: the alarm is written so that a residual or limit that is not finite raises it.
-    if R[s.judge] != 0.0 and R[s.enable] != 0.0:
-        magnitude = abs(R[s.residual])
-        if not (magnitude <= R[s.limit] and magnitude < np.inf):
-            R[s.alarm] = 1.0
+    if R[s.judge] != 0.0 and R[s.enable] != 0.0 and over(R[s.residual], R[s.limit]):
+        R[s.alarm] = 1.0
     # Compare.
     comparing = R[s.compare] != 0.0
     if comparing:
         pred, act = quiet(R[s.pred], rc), quiet(R[s.act], rc)
         scanned = g.granularity == KEY_TILE and R[s.compare_scan] != 0.0
-        threshold = quiet(R[s.scan_threshold] if scanned else R[s.threshold], rc)
         residual = sub(pred, act, rc)
-        limit = threshold
-        if g.relative:
-            limit = mul(threshold, maximum(abs(pred), abs(act)), rc)
+        limit = limit_of(R[s.scan_threshold] if scanned else R[s.threshold], pred, act, g, rc)
         n = env[COMPARED]
         if n < data.comparisons.shape[0]:
             data.comparisons[n, AT_CYCLE] = env[CYCLE] + 1

@@ -12,103 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from accel_sim.engines.golden import Clock, comparison_cycles, quiet_operands, run_golden
+from accel_sim.engines.golden import Clock, comparison_cycles, golden_run, quiet_operands
 from accel_sim.engines.job import Job
+from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, roundings
-from accel_sim.engines.lanes_golden import row_sums
+from accel_sim.engines.lanes_golden import add_terms
 from accel_sim.engines.replay_kernel import (
-    A_ACC,
-    A_REG,
-    ACT,
-    ACTIVE,
     ADDRESS,
-    ALARM,
-    ALLOW,
-    BOUND,
-    C_SUM,
-    CHK_A,
-    CHK_A_ACC,
-    CHK_ALLOW,
-    CHK_DA,
-    CHK_DS,
-    CHK_L,
-    CHK_MAX,
-    CHK_P,
-    CHK_P_ACC,
-    CHK_PR,
-    CHK_PROD,
-    CHK_RECIP,
-    CHK_SCORE,
-    CHK_SEEN,
-    CHK_SUMS,
-    DA,
-    DS,
-    ENABLE,
-    KEY_TAG,
-    L_SUM,
-    LIMIT,
-    MAX,
-    NORM_C,
-    NORM_CHK_L,
-    NORM_L,
-    NORM_O,
-    O_ACC,
+    CODES,
+    IN_LANE,
     OTHER,
-    OUT,
-    OUT_TREE,
-    P_ACC,
-    P_REG,
-    PRED,
-    PRED_DELAY,
-    PRED_TERM,
-    PROD,
-    PV,
-    R_DELAY,
-    R_TREE,
-    RECIP,
-    RECIP_C,
-    RECIP_O,
-    RESIDUAL,
-    SCALE,
-    SCORE,
-    SEEN,
-    SUMS,
-    THRESHOLD,
-    V_DELAY,
     Clockwork,
-    K,
     Outcomes,
-    Q,
     Scratch,
-    V,
     Where,
     replay_all,
     rows_again,
 )
-from accel_sim.engines.replay_rows import KEYS_AT_ONCE
-from accel_sim.engines.replay_store import Store, fill_store
+from accel_sim.engines.replay_store import Store
+from accel_sim.engines.result import RunResult
 from accel_sim.faults.outcome import sum_of_squares
 from accel_sim.machines.lanes import LanesMachine, tree_sizes
-from accel_sim.machines.lanes_schedule import pipeline_stage, skew_dim, tree_level_of
-
-CODES = {
-    "scale": SCALE, "threshold": THRESHOLD, "enable": ENABLE, "norm_addr": ADDRESS, "recip_addr": ADDRESS,
-    "out_addr": ADDRESS,
-    "q": Q, "k": K, "k_skew": K, "v": V, "v_delay": V_DELAY, "prod": PROD, "tree": SUMS, "chain": SUMS,
-    "dot": SUMS, "score": SCORE, "key_tag": KEY_TAG, "bound": BOUND, "seen": SEEN, "m": MAX, "allow": ALLOW,
-    "ds": DS, "da": DA, "p": P_REG, "a": A_REG, "p_acc": P_ACC, "a_acc": A_ACC, "pv": PV, "l": L_SUM, "o": O_ACC,
-    "active": ACTIVE, "r_tree": R_TREE, "r_delay": R_DELAY, "chk_pr": CHK_PR, "c": C_SUM, "norm_o": NORM_O,
-    "norm_l": NORM_L, "norm_c": NORM_C, "norm_chk_l": NORM_CHK_L, "recip": RECIP, "recip_o": RECIP_O,
-    "recip_c": RECIP_C, "chk_recip": CHK_RECIP, "out": OUT, "pred_term": PRED_TERM, "out_tree": OUT_TREE,
-    "pred_delay": PRED_DELAY, "pred": PRED, "act": ACT, "residual": RESIDUAL, "limit": LIMIT, "alarm": ALARM,
-    "chk_prod": CHK_PROD, "chk_tree": CHK_SUMS, "chk_chain": CHK_SUMS, "chk_dot": CHK_SUMS,
-    "chk_score": CHK_SCORE, "chk_seen": CHK_SEEN, "chk_m": CHK_MAX, "chk_allow": CHK_ALLOW, "chk_ds": CHK_DS,
-    "chk_da": CHK_DA, "chk_p": CHK_P, "chk_a": CHK_A, "chk_p_acc": CHK_P_ACC, "chk_a_acc": CHK_A_ACC,
-    "chk_l": CHK_L,
-}
-"""Register arrays that the kernel knows; any other is OTHER, and falls back."""
-
-_IN_LANE = {Q, BOUND, SEEN, MAX, L_SUM, O_ACC, ACTIVE, C_SUM, CHK_SEEN, CHK_MAX, CHK_L}
+from accel_sim.machines.lanes_schedule import SHARED_BY_LANES, pipeline_stage, skew_dim, tree_level_of
 
 
 def where(machine: LanesMachine) -> Where:
@@ -120,13 +45,12 @@ def where(machine: LanesMachine) -> Where:
         if kind == OTHER:
             continue
         start = inventory.offsets[register.name]
-        per_lane = register.shape[:1] == (machine.lanes,) and kind not in (K, V, V_DELAY, KEY_TAG, R_TREE, R_DELAY,
-                                                                          OUT, NORM_O, RECIP_O, OUT_TREE, PRED_DELAY)
+        per_lane = register.shape[:1] == (machine.lanes,) and register.name not in SHARED_BY_LANES
         for element, index in enumerate(np.ndindex(*register.shape)):
             slot = start + element
             code[slot] = kind
             where_live = pipeline_stage(machine, register.name, index)
-            if where_live is not None and kind not in _IN_LANE:
+            if where_live is not None and kind not in IN_LANE:
                 stage[slot] = where_live
             if per_lane:
                 lane[slot] = index[0]
@@ -148,11 +72,10 @@ class ReplayEngine:
         n_queries, n_keys, _ = job.shape
         self.timing = machine.timing(n_queries, n_keys)
         self._g = geometry(machine, n_queries, n_keys)
-        self.roundings = self._f = roundings(machine)
+        self.roundings = roundings(machine)
         self._data = data(machine, job, self._g)
         self._where = where(machine)
-        self.golden = run_golden(machine, job)
-        self.store = self._fill()
+        self.golden, self.store = self._run()
         self.golden_square = float(sum_of_squares(self.store.o))
         self._clockwork = self._wind()
         self._scratch = self._room()
@@ -169,7 +92,7 @@ class ReplayEngine:
             old_value=np.full(n, np.nan), new_value=np.full(n, np.nan),
         )
         replay_all(slots, cycles, last_cycles, ops, masks, arith, stored, self._where, self._clockwork, self.store,
-                   self._g, self._f, self._data, self.job.scale, self._codec, self._scratch, out)
+                   self._g, self.roundings, self._data, self.job.scale, self._codec, self._scratch, out)
         return out
 
     @property
@@ -182,7 +105,7 @@ class ReplayEngine:
         """Outputs (count, d) and terms (count, 2) of some queries under another key count and scale; see
         `replay_kernel.rows_again`."""
         rows, terms = np.zeros((last - first, self._g.head_dim)), np.zeros((last - first, 2))
-        rows_again(first, last, from_key, n_keys, scale, self.store, self._g, self._f, self._data, self._scratch,
+        rows_again(first, last, from_key, n_keys, scale, self.store, self._g, self.roundings, self._data, self._scratch,
                    rows, terms)
         return rows, terms
 
@@ -195,26 +118,14 @@ class ReplayEngine:
         narrow = all(formats[role].precision <= 24 for role in ("operand", "score", "exp", "state"))
         return np.float32 if narrow else np.float64
 
-    def _fill(self) -> Store:
-        machine, job, g, f = self.machine, self.job, self._g, self._f
-        n_queries, n_keys, d = job.shape
-        t = self.element_type
-        q, k, v = (quiet_operands(x, f) for x in (job.q, job.k, job.v))
-        tree = np.zeros(sum(tree_sizes(d)))
-        store = Store(
-            q=q.astype(t), k=k.astype(t), k_t=np.ascontiguousarray(k.T.astype(t)), v=v.astype(t),
-            v_t=np.ascontiguousarray(v.T.astype(t)),
-            P=np.zeros((n_queries, n_keys), t), A=np.zeros((n_queries, n_keys), t),
-            M=np.zeros((n_queries, n_keys), t),
-            r=row_sums(v, tree, g, f) if machine.check else np.zeros(n_keys),
-            o=np.zeros((n_queries, d)), sums=np.zeros((n_queries, 2)), terms=np.zeros((n_queries, 2)),
-            scan_terms=np.zeros((n_queries, g.tiles, 2)) if machine.scans else np.zeros((1, 1, 2)),
-        )
-        fill_store(g, f, self._data, store.q, store.k_t, store.v, np.ascontiguousarray(k.T), v, job.scale, store.P,
-                   store.A, store.M, store.r, store.o, store.sums, store.terms, store.scan_terms, tree)
-        if not np.array_equal(store.o.view(np.int64), self.golden.output.view(np.int64)):
-            raise AssertionError("the golden store and the golden run differ; please report this")
-        return store
+    def _run(self) -> tuple[RunResult, Store]:
+        job, t = self.job, self.element_type
+        n_queries, n_keys, _ = job.shape
+        q, k, v = (quiet_operands(x, self.roundings).astype(t) for x in (job.q, job.k, job.v))
+        P, A, M = (np.zeros((n_queries, n_keys), t) for _ in range(3))
+        result, r, sums, terms, scan_terms = golden_run(self.machine, job, (P, A, M))
+        return result, Store(q=q, k=k, k_t=np.ascontiguousarray(k.T), v=v, v_t=np.ascontiguousarray(v.T), P=P, A=A, M=M,
+                             r=r, o=result.output, sums=sums, terms=terms, scan_terms=scan_terms)
 
     def _wind(self) -> Clockwork:
         machine, job, g = self.machine, self.job, self._g
@@ -246,15 +157,13 @@ class ReplayEngine:
         )
 
     def _prefix(self) -> np.ndarray:
-        from accel_sim.engines.lanes_golden import add_terms
-
         g, terms = self._g, self.store.terms
         prefix = np.zeros((g.n_queries + 1, 2))
         for i in range(g.n_queries):
             whole = self.machine.check is not None and self.machine.check.granularity == "head"
             start = prefix[i] if i % g.lanes or whole else np.zeros(2)
             prefix[i] = start
-            prefix[i + 1] = add_terms(terms, i, i + 1, start[0], start[1], self._f.checker)
+            prefix[i + 1] = add_terms(terms, i, i + 1, start[0], start[1], self.roundings.checker)
         return prefix
 
     def _room(self) -> Scratch:

@@ -155,7 +155,7 @@ def _with_last_key(engine: ReplayEngine, watchdog: int, cycle: int, block_now: i
             keys = max(at_fault, last_key) + 1
         rows = _golden_rows(engine, block)
         if keys < t.n_keys:
-            again, terms = engine.rows_again(rows[0][1], rows[-1][1] + 1, keys, keys, engine.job.scale)
+            again, terms = engine.rows_again(rows[0][1], rows[-1][1] + 1, t.n_keys, keys, engine.job.scale)
             rows = [(lane, i, again[lane], terms[lane]) for lane, i, _, _ in rows]
         swap = start + keys + t.flush
         teller.deliver(swap, rows, True, block == t.blocks - 1)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel_sim.engines.lanes_golden import row_sum
+from accel_sim.engines.lanes_golden import divisor_of, finish_row, normalised, row_sum
 from accel_sim.engines.lanes_step import (
     HEAD,
     KEY_TILE,
@@ -23,25 +23,25 @@ from accel_sim.engines.lanes_step import (
     SERIAL,
     TREE,
     exponential,
+    limit_of,
+    max_step,
+    over,
 )
 from accel_sim.engines.replay_rows import (
     accumulate_row,
     checksum_chain,
     column_chain,
-    max_step,
     native,
     resume_softmax,
     same_bits,
     scores_range,
     sum_chain,
 )
-from accel_sim.engines.replay_store import finish_row
 from accel_sim.faults.outcome import compare_rows
-from accel_sim.numerics.arithmetic import add, div, maximum, mul, sub, tree_level
+from accel_sim.numerics.arithmetic import add, mul, sub, tree_level
 from accel_sim.numerics.dot import fused_sum
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import inner, kernel
-from accel_sim.numerics.reciprocal import reciprocal_pwl
 from accel_sim.numerics.rounding import flip_bits, force_bits, quiet, round_to
 
 # What a register array is to the replay engine. Codes from CHK on belong to the check unit's own copies.
@@ -52,6 +52,26 @@ from accel_sim.numerics.rounding import flip_bits, force_bits, quiet, round_to
     CHK_PROD, CHK_SUMS, CHK_SCORE, CHK_SEEN, CHK_MAX, CHK_ALLOW, CHK_DS, CHK_DA, CHK_P, CHK_A, CHK_P_ACC,
     CHK_A_ACC, CHK_L, ADDRESS, THRESHOLD, ENABLE, SCALE,
 ) = (np.int64(code) for code in range(61))
+
+CODES = {
+    "scale": SCALE, "threshold": THRESHOLD, "enable": ENABLE, "norm_addr": ADDRESS, "recip_addr": ADDRESS,
+    "out_addr": ADDRESS,
+    "q": Q, "k": K, "k_skew": K, "v": V, "v_delay": V_DELAY, "prod": PROD, "tree": SUMS, "chain": SUMS,
+    "dot": SUMS, "score": SCORE, "key_tag": KEY_TAG, "bound": BOUND, "seen": SEEN, "m": MAX, "allow": ALLOW,
+    "ds": DS, "da": DA, "p": P_REG, "a": A_REG, "p_acc": P_ACC, "a_acc": A_ACC, "pv": PV, "l": L_SUM, "o": O_ACC,
+    "active": ACTIVE, "r_tree": R_TREE, "r_delay": R_DELAY, "chk_pr": CHK_PR, "c": C_SUM, "norm_o": NORM_O,
+    "norm_l": NORM_L, "norm_c": NORM_C, "norm_chk_l": NORM_CHK_L, "recip": RECIP, "recip_o": RECIP_O,
+    "recip_c": RECIP_C, "chk_recip": CHK_RECIP, "out": OUT, "pred_term": PRED_TERM, "out_tree": OUT_TREE,
+    "pred_delay": PRED_DELAY, "pred": PRED, "act": ACT, "residual": RESIDUAL, "limit": LIMIT, "alarm": ALARM,
+    "chk_prod": CHK_PROD, "chk_tree": CHK_SUMS, "chk_chain": CHK_SUMS, "chk_dot": CHK_SUMS,
+    "chk_score": CHK_SCORE, "chk_seen": CHK_SEEN, "chk_m": CHK_MAX, "chk_allow": CHK_ALLOW, "chk_ds": CHK_DS,
+    "chk_da": CHK_DA, "chk_p": CHK_P, "chk_a": CHK_A, "chk_p_acc": CHK_P_ACC, "chk_a_acc": CHK_A_ACC,
+    "chk_l": CHK_L,
+}
+"""Code of each register array; one that is not here is OTHER, and falls back."""
+
+IN_LANE = {Q, BOUND, SEEN, MAX, L_SUM, O_ACC, ACTIVE, C_SUM, CHK_SEEN, CHK_MAX, CHK_L}
+"""Registers that a lane keeps for its query; the streaming pipeline has a stage for the others."""
 
 MASKED, CHANGED, FALL_BACK = (np.int64(status) for status in range(3))
 
@@ -156,6 +176,13 @@ def hit(x, k, w):
     w.value[0] = x
     w.value[1] = after
     return after
+
+
+@inner
+def widen(out, x):
+    """Copy x of type T into the float64 array out."""
+    for t in range(x.shape[0]):
+        out[t] = np.float64(x[t])
 
 
 # -- the score of one (query, key) with one value on its way struck --------------------------------------
@@ -281,12 +308,13 @@ def with_query(P, A, i, j, q, st, g, f, data, scale, w):
     if j >= n:
         return
     scores_range(w.S, q, st.k_t, j, n, w.buf, g, f, scale, data.digits)
+    unit = exponential(0.0, g, f, data.exp_table)
     m, seen = before_key(i, j, st, data)
     for key in range(j, n):
         m, ds, da = max_step(w.S[key], m, seen, f)
         seen = True
         P[key] = exponential(ds, g, f, data.exp_table)
-        A[key] = exponential(da, g, f, data.exp_table)
+        A[key] = exponential(da, g, f, data.exp_table) if da != 0.0 else unit
 
 
 @inner
@@ -334,8 +362,7 @@ def rerun_row(lane, i, P, A, PC, AC, event, when, at, new_v, new_r, k, st, g, f,
             else:
                 own = quiet(hit(own, k, w), rst)
         if scanning and scan < g.tiles and done == (scan + 1) * g.key_tile + lane:
-            for t in range(d):
-                w.v[t] = np.float64(o[t])
+            widen(w.v, o)
             w.scans[lane, scan, 0] = c
             w.scans[lane, scan, 1] = row_sum(w.v, w.tree, g, rc, rst.flush_below)
             scan += 1
@@ -369,8 +396,6 @@ def rerun_row(lane, i, P, A, PC, AC, event, when, at, new_v, new_r, k, st, g, f,
                 own = add(mul(own, ac, rst), own_weight, rst)
             done += 1
             continue
-        if done >= n:
-            break
         upto = n
         if pending:
             upto = min(upto, when)
@@ -383,8 +408,7 @@ def rerun_row(lane, i, P, A, PC, AC, event, when, at, new_v, new_r, k, st, g, f,
             if g.own_sum:
                 own = sum_chain(own, PC, AC, done, upto, rst)
         done = upto
-    for t in range(d):
-        w.v[t] = np.float64(o[t])
+    widen(w.v, o)
     if not g.own_sum:
         own = total
     finish_row(w.rows[lane], w.terms[lane], w.v, total, c, own, w.tree, g, f, data.recip_table)
@@ -396,18 +420,39 @@ def rerun_column(lane, i, t, x, st, g, f, data, w):
     """Query i with column t of its accumulators ending at x: everything else is golden."""
     row = w.rows[lane]
     row[:] = st.o[i]
-    total = quiet(st.sums[i, 0], f.state)
-    x = quiet(x, f.state)
-    if g.reciprocal:
-        row[t] = mul(x, quiet(reciprocal_pwl(total, data.recip_table, f.state), f.state), f.output)
-    else:
-        row[t] = div(x, total, f.output)
+    divisor = divisor_of(st.sums[i, 0], g, f, data.recip_table)
+    row[t] = normalised(quiet(x, f.state), divisor, g, f.output)
     w.changed[lane] = 1
     if g.check:
         w.terms[lane, 0] = st.terms[i, 0]
         w.terms[lane, 1] = st.terms[i, 1]
         if not same_bits(row[t], st.o[i, t]):
             w.terms[lane, 1] = row_sum(row, w.tree, g, f.checker, f.output.flush_below)
+
+
+@inner
+def new_checksum(lane, i, c, own, st, g, f, data, w):
+    """Query i with the checksum c, divided by what the sum `own` gives, and its output golden."""
+    w.rows[lane] = st.o[i]
+    w.terms[lane, 0] = normalised(quiet(c, f.checker), divisor_of(own, g, f, data.recip_table), g, f.checker)
+    w.terms[lane, 1] = st.terms[i, 1]
+    w.changed[lane] = 1
+
+
+@inner
+def sum_through(weight, when, P, A, n, r):
+    """The running sum over all keys when key `when` weighs `weight`."""
+    total = sum_chain(0.0, P, A, 0, when, r)
+    total = add(mul(total, np.float64(A[when]), r), weight, r)
+    return sum_chain(total, P, A, when + 1, n, r)
+
+
+@inner
+def checksum_through(pr, when, row_sums, P, A, n, r):
+    """The checksum over all keys when key `when` adds `pr`."""
+    c = checksum_chain(0.0, row_sums, P, A, 0, when, r)
+    c = add(mul(c, np.float64(A[when]), r), pr, r)
+    return checksum_chain(c, row_sums, P, A, when + 1, n, r)
 
 
 @inner
@@ -424,54 +469,41 @@ def rerun_sums(lane, i, P, A, PC, AC, event, when, k, st, g, f, data, w):
         total = sum_chain(0.0, P, A, 0, when, rst)
         total = sum_chain(quiet(hit(total, k, w), rst), P, A, when, n, rst)
     elif event == AT_P_ACC:
-        own_shared = g.own_sum and not g.own_exp
-        total = sum_chain(0.0, P, A, 0, when, rst)
-        weight = quiet(hit(np.float64(P[when]), k, w), f.exp)
-        total = add(mul(total, np.float64(A[when]), rst), weight, rst)
-        total = sum_chain(total, P, A, when + 1, n, rst)
-        if own_shared:
+        total = sum_through(quiet(hit(np.float64(P[when]), k, w), f.exp), when, P, A, n, rst)
+        if g.own_sum and not g.own_exp:
             own = total
     elif event == AT_C:
         c = checksum_chain(0.0, st.r, PC, AC, 0, when, rc)
         c = checksum_chain(quiet(hit(c, k, w), rc), st.r, PC, AC, when, n, rc)
     elif event == AT_CHK_PR:
-        c = checksum_chain(0.0, st.r, PC, AC, 0, when, rc)
         pr = quiet(hit(mul(np.float64(PC[when]), st.r[when], rc), k, w), rc)
-        c = add(mul(c, np.float64(AC[when]), rc), pr, rc)
-        c = checksum_chain(c, st.r, PC, AC, when + 1, n, rc)
+        c = checksum_through(pr, when, st.r, PC, AC, n, rc)
     elif event == AT_CHK_L:
         own = sum_chain(0.0, PC, AC, 0, when, rst)
         own = sum_chain(quiet(hit(own, k, w), rst), PC, AC, when, n, rst)
     elif event == AT_CHK_P_ACC:
-        own = sum_chain(0.0, PC, AC, 0, when, rst)
-        weight = quiet(hit(np.float64(PC[when]), k, w), f.exp)
-        own = add(mul(own, np.float64(AC[when]), rst), weight, rst)
-        own = sum_chain(own, PC, AC, when + 1, n, rst)
+        own = sum_through(quiet(hit(np.float64(PC[when]), k, w), f.exp), when, PC, AC, n, rst)
     else:  # weights of the check unit changed
         c = checksum_chain(0.0, st.r, PC, AC, 0, n, rc)
         if g.own_sum:
             own = sum_chain(0.0, PC, AC, 0, n, rst)
     if not g.own_sum:
         own = total
-    row = w.rows[lane]
-    row[:] = st.o[i]
-    w.terms[lane, 1] = st.terms[i, 1]
     if event == AT_L or event == AT_P_ACC:
         # A new divisor: the whole row. The accumulators themselves are golden, so run them once more.
-        w.o[:] = 0
-        accumulate_row(w.o, st.v, P, A, 0, n, rst)
-        for t in range(g.head_dim):
-            w.v[t] = np.float64(w.o[t])
-        finish_row(row, w.terms[lane], w.v, total, c, own, w.tree, g, f, data.recip_table)
+        golden_accumulators(i, st, g, f, w)
+        finish_row(w.rows[lane], w.terms[lane], w.v, total, c, own, w.tree, g, f, data.recip_table)
+        w.changed[lane] = 1
     elif g.check:
-        divisor = quiet(own, rst)
-        c = quiet(c, rc)
-        if g.reciprocal:
-            divisor = quiet(reciprocal_pwl(divisor, data.recip_table, rst), rst)
-            w.terms[lane, 0] = mul(c, divisor, rc)
-        else:
-            w.terms[lane, 0] = div(c, divisor, rc)
-    w.changed[lane] = 1
+        new_checksum(lane, i, c, own, st, g, f, data, w)
+
+
+@inner
+def golden_accumulators(i, st, g, f, w):
+    """The output accumulators of query i at the end of the golden run, into w.v."""
+    w.o[:] = 0
+    accumulate_row(w.o, st.v, st.P[i], st.A[i], 0, g.n_keys, f.state)
+    widen(w.v, w.o)
 
 
 # -- dispatch ---------------------------------------------------------------------------------------------------
@@ -531,6 +563,15 @@ def rerun_weights(lane, i, both, st, g, f, data, w, k):
 
 
 @inner
+def rerun_side(lane, i, own, both, st, g, f, data, w, k):
+    """Query i again with weights that were changed in the check unit (own) or in the datapath (see `own_weights`)."""
+    if own:
+        rerun_checker(lane, i, st, g, f, data, w, k)
+    else:
+        rerun_weights(lane, i, both, st, g, f, data, w, k)
+
+
+@inner
 def rerun_event(lane, i, event, when, at, k, st, g, f, data, w):
     """Query i again, golden weights, one event."""
     scanning = g.check and g.granularity == KEY_TILE
@@ -585,10 +626,7 @@ def replay_stage(code, lane, i, j, at, level, k, st, g, f, data, scale, w):
             A[j] = exponential(hit(da, k, w), g, f, data.exp_table)
         if same_bits(np.float64(P[j]), np.float64(st.P[i, j])) and same_bits(np.float64(A[j]), np.float64(st.A[i, j])):
             return MASKED
-        if own:
-            rerun_checker(lane, i, st, g, f, data, w, k)
-        else:
-            rerun_weights(lane, i, not g.own_max, st, g, f, data, w, k)
+        rerun_side(lane, i, own, not g.own_max, st, g, f, data, w, k)
         return CHANGED
     if code == ALLOW or code == CHK_ALLOW:
         golden = 1.0 if j <= data.bound[i] else 0.0
@@ -601,10 +639,7 @@ def replay_stage(code, lane, i, j, at, level, k, st, g, f, data, scale, w):
         P[j] = 0.0
         if allow != 0.0:
             P[j] = exponential(0.0, g, f, data.exp_table)  # a masked key's ds is zero
-        if own:
-            rerun_checker(lane, i, st, g, f, data, w, k)
-        else:
-            rerun_weights(lane, i, not g.own_max, st, g, f, data, w, k)
+        rerun_side(lane, i, own, not g.own_max, st, g, f, data, w, k)
         return CHANGED
     if code == P_REG or code == A_REG or code == A_ACC:
         copy_row(w.P, w.A, i, st)
@@ -688,8 +723,7 @@ def replay_shared(code, block, j, at, level, k, st, g, f, data, scale, w):
         new_r = 0.0
         r_changed = False
         if code == V and g.check:
-            for t in range(g.head_dim):
-                w.v[t] = np.float64(st.v[j, t])
+            widen(w.v, st.v[j])
             w.v[at] = x
             new_r = row_sum(w.v, w.tree, g, f.checker, f.operand.flush_below)
             r_changed = not same_bits(new_r, st.r[j])
@@ -712,11 +746,9 @@ def replay_shared(code, block, j, at, level, k, st, g, f, data, scale, w):
             if scanning:
                 rerun_row(i - first, i, P, A, P, A, AT_R, j, ZERO, 0.0, r, k, st, g, f, data, w)
             else:
-                c = checksum_chain(0.0, st.r, P, A, 0, j, f.checker)
                 pr = mul(np.float64(P[j]), quiet(r, f.checker), f.checker)
-                c = add(mul(c, np.float64(A[j]), f.checker), pr, f.checker)
-                c = checksum_chain(c, st.r, P, A, j + 1, g.n_keys, f.checker)
-                new_checksum(i - first, i, c, st, g, f, data, w)
+                c = checksum_through(pr, j, st.r, P, A, g.n_keys, f.checker)
+                new_checksum(i - first, i, c, st.sums[i, 0], st, g, f, data, w)
         return CHANGED
     return FALL_BACK
 
@@ -724,29 +756,12 @@ def replay_shared(code, block, j, at, level, k, st, g, f, data, scale, w):
 @inner
 def struck_row_sum(j, code, level, at, k, st, g, f, w):
     """r_j after a strike on its way through the row-sum tree (level, element at) or the delay behind it."""
-    d = g.head_dim
     rc = f.checker
-    for t in range(d):
-        w.v[t] = np.float64(st.v[j, t])
+    widen(w.v, st.v[j])
     r = row_sum(w.v, w.tree, g, rc, f.operand.flush_below)
     if code == R_DELAY:
         return quiet(hit(r, k, w), rc)
     return quiet(strike_tree(w.tree, level, at, k, g, rc, w), rc)
-
-
-@inner
-def new_checksum(lane, i, c, st, g, f, data, w):
-    """Query i with the checksum c and everything else golden."""
-    w.rows[lane] = st.o[i]
-    w.terms[lane, 1] = st.terms[i, 1]
-    divisor = quiet(st.sums[i, 0], f.state)
-    c = quiet(c, f.checker)
-    if g.reciprocal:
-        divisor = quiet(reciprocal_pwl(divisor, data.recip_table, f.state), f.state)
-        w.terms[lane, 0] = mul(c, divisor, f.checker)
-    else:
-        w.terms[lane, 0] = div(c, divisor, f.checker)
-    w.changed[lane] = 1
 
 
 @inner
@@ -791,11 +806,7 @@ def replay_lane(code, lane, cycle, at, k, cw, st, g, f, data, scale, w):
             seen = hit(1.0 if seen else 0.0, k, w) != 0.0
         P, A = (w.PC, w.AC) if own else (w.P, w.A)
         with_maximum(P, A, i, met, m, seen, bound, st, g, f, data, scale, w)
-        if own:
-            rerun_checker(lane, i, st, g, f, data, w, k)
-        else:
-            both = not g.own_max or code == BOUND
-            rerun_weights(lane, i, both, st, g, f, data, w, k)
+        rerun_side(lane, i, own, not g.own_max or code == BOUND, st, g, f, data, w, k)
         return CHANGED, block
     if cycle > (block + 1) * cw.period + lane:
         return MASKED, ZERO
@@ -852,50 +863,32 @@ def replay_drain(code, cycle, at, level, k, cw, st, g, f, data, w):
     w.changed[lane] = 1
     if g.check and g.granularity == KEY_TILE:
         w.scans[lane] = st.scan_terms[i]  # scanned before the row was read
-    total = quiet(st.sums[i, 0], rst)
-    c = quiet(st.sums[i, 1], rc)
-    recip = total
-    if g.reciprocal:
-        recip = reciprocal_pwl(total, data.recip_table, rst)
+    total, c = st.sums[i, 0], st.sums[i, 1]
+    divisor = divisor_of(total, g, f, data.recip_table)
     if code == NORM_O or code == RECIP_O:
         x = column_chain(0.0, st.v_t[at], st.P[i], st.A[i], 0, g.n_keys, rst)
-        x = quiet(hit(x, k, w), rst)
-        row[at] = mul(x, quiet(recip, rst), f.output) if g.reciprocal else div(x, total, f.output)
+        row[at] = normalised(quiet(hit(x, k, w), rst), divisor, g, f.output)
         if g.check:
-            w.terms[lane, 1] = row_sum(row, w.tree, g, rc, f.output.flush_below)
-        return CHANGED, block
-    if code == NORM_L or code == RECIP:
-        w.o[:] = 0
-        accumulate_row(w.o, st.v, st.P[i], st.A[i], 0, g.n_keys, rst)
-        for t in range(g.head_dim):
-            w.v[t] = np.float64(w.o[t])
-        if code == NORM_L:
-            total = quiet(hit(st.sums[i, 0], k, w), rst)
-            if g.reciprocal:
-                recip = reciprocal_pwl(total, data.recip_table, rst)
-        else:
-            recip = hit(recip, k, w)
-        recip = quiet(recip, rst)
-        for t in range(g.head_dim):
-            x = quiet(w.v[t], rst)
-            row[t] = mul(x, recip, f.output) if g.reciprocal else div(x, total, f.output)
-        if g.check:
-            if not g.own_sum:
-                w.terms[lane, 0] = mul(c, recip, rc) if g.reciprocal else div(c, total, rc)
             w.terms[lane, 1] = row_sum(row, w.tree, g, rc, f.output.flush_below)
         return CHANGED, block
     if code == NORM_C or code == RECIP_C:
-        c = quiet(hit(st.sums[i, 1], k, w), rc)
-        w.terms[lane, 0] = mul(c, quiet(recip, rst), rc) if g.reciprocal else div(c, total, rc)
+        w.terms[lane, 0] = normalised(quiet(hit(c, k, w), rc), divisor, g, rc)
+        return CHANGED, block
+    if code == NORM_L or code == NORM_CHK_L:
+        divisor = divisor_of(hit(total, k, w), g, f, data.recip_table)
+    elif code == RECIP or code == CHK_RECIP:
+        divisor = quiet(hit(divisor, k, w), rst)
+    if code == NORM_L or code == RECIP:
+        golden_accumulators(i, st, g, f, w)
+        for t in range(g.head_dim):
+            row[t] = normalised(quiet(w.v[t], rst), divisor, g, f.output)
+        if g.check:
+            if not g.own_sum:
+                w.terms[lane, 0] = normalised(quiet(c, rc), divisor, g, rc)
+            w.terms[lane, 1] = row_sum(row, w.tree, g, rc, f.output.flush_below)
         return CHANGED, block
     if code == NORM_CHK_L or code == CHK_RECIP:
-        if code == NORM_CHK_L:
-            total = quiet(hit(st.sums[i, 0], k, w), rst)
-            if g.reciprocal:
-                recip = reciprocal_pwl(total, data.recip_table, rst)
-        else:
-            recip = hit(recip, k, w)
-        w.terms[lane, 0] = mul(c, quiet(recip, rst), rc) if g.reciprocal else div(c, total, rc)
+        w.terms[lane, 0] = normalised(quiet(c, rc), divisor, g, rc)
         return CHANGED, block
     if code == OUT:
         row[at] = hit(row[at], k, w)
@@ -933,20 +926,11 @@ def strike_tree(tree, level, at, k, g, r, w):
 
 
 @inner
-def limit_of(pred, act, scanned, cw, g, rc):
-    """The limit that a comparison loads."""
-    threshold = quiet(cw.scan_threshold if scanned else cw.threshold, rc)
-    if g.relative:
-        return mul(threshold, maximum(abs(pred), abs(act)), rc)
-    return threshold
-
-
-@inner
 def compare_again(index, pred, act, scanned, cw, g, rc, w):
     """Write comparison `index` into the scratch."""
     pred, act = quiet(pred, rc), quiet(act, rc)
     w.residual[index] = sub(pred, act, rc)
-    w.limit[index] = limit_of(pred, act, scanned, cw, g, rc)
+    w.limit[index] = limit_of(cw.scan_threshold if scanned else cw.threshold, pred, act, g, rc)
 
 
 @inner
@@ -990,13 +974,6 @@ def compare_block(block, cw, st, g, rc, w):
 
 
 @inner
-def over(residual, limit):
-    """The alarm predicate: true unless the residual is finite and within the limit."""
-    magnitude = abs(residual)
-    return not (magnitude <= limit and magnitude < np.inf)
-
-
-@inner
 def verdict(cw, w):
     """(alarm cycle or −1, residual and limit of the telling comparison) of the comparisons in the scratch."""
     best = -1
@@ -1029,7 +1006,8 @@ def restore(block, cw, g, w):
 
 @inner
 def replay_check(code, cycle, clock_cycle, k, cw, st, g, f, w):
-    """A register of the comparison itself: (status, alarm cycle, residual, limit). Not for key-tile scans.
+    """A register of the comparison itself: (status, cycle of an alarm that no comparison explains, or −1). Not for
+    key-tile scans.
 
     Output rows are golden; w.residual and w.limit are left changed for `verdict`, and have to be restored.
     """
@@ -1181,29 +1159,18 @@ def replay_all(slots, cycles, last_cycles, ops, masks, arith, stored, wh, cw, st
 
 @kernel
 def rows_again(first, last, from_key, n_keys, scale, st, g, f, data, w, rows, terms):
-    """Queries first … last − 1 meeting the first `n_keys` keys only, with `scale` for the keys from `from_key` on.
+    """Queries first … last − 1 meeting the first `n_keys` keys only, with `scale` for the keys from `from_key` on
+    (the number of keys or more: for none).
 
     rows (count, d) and terms (count, 2) float64 receive their outputs and row sums.
     """
-    unit = exponential(0.0, g, f, data.exp_table)
     for i in range(first, last):
-        w.P[:] = st.P[i]
-        w.A[:] = st.A[i]
-        upto = min(n_keys, data.bound[i] + 1)
-        if from_key < upto:
-            scores_range(w.S, st.q[i], st.k_t, from_key, upto, w.buf, g, f, scale, data.digits)
-            m, seen = before_key(i, from_key, st, data)
-            for j in range(from_key, upto):
-                m, ds, da = max_step(w.S[j], m, seen, f)
-                seen = True
-                w.P[j] = exponential(ds, g, f, data.exp_table)
-                w.A[j] = exponential(da, g, f, data.exp_table) if da != 0.0 else unit
+        with_query(w.P, w.A, i, from_key, st.q[i], st, g, f, data, scale, w)
         w.o[:] = 0
         accumulate_row(w.o, st.v, w.P, w.A, 0, n_keys, f.state)
         total = sum_chain(0.0, w.P, w.A, 0, n_keys, f.state)
         c = 0.0
         if g.check:
             c = checksum_chain(0.0, st.r, w.P, w.A, 0, n_keys, f.checker)
-        for t in range(g.head_dim):
-            w.v[t] = np.float64(w.o[t])
+        widen(w.v, w.o)
         finish_row(rows[i - first], terms[i - first], w.v, total, c, total, w.tree, g, f, data.recip_table)

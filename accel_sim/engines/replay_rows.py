@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_sim.engines.lanes_step import FUSED, TREE, exponential
-from accel_sim.numerics.arithmetic import add, maximum, mul, sub
+from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
+from accel_sim.engines.lanes_step import FUSED, TREE, exponential, max_step
+from accel_sim.numerics.arithmetic import add, mul
 from accel_sim.numerics.dot import fused_sum
 from accel_sim.numerics.jit import inner
 from accel_sim.numerics.rounding import round_32, round_narrow, round_to
-
-KEYS_AT_ONCE = 64
 
 
 @inner
@@ -80,17 +79,6 @@ def add_rows_t(buf, a, b, count, direct, r):
     else:
         for j in range(count):
             buf[a, j] = round_to(np.float64(buf[a, j]) + np.float64(buf[b, j]), r)
-
-
-@inner
-def max_step(s, m, seen, f):
-    """One key at the max stage: (new maximum, ds, da)."""
-    new = round_to(s, f.state)
-    da = 0.0
-    if seen:
-        new = maximum(m, new)
-        da = sub(m, new, f.score)
-    return new, sub(s, new, f.score), da
 
 
 @inner

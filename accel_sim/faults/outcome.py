@@ -11,7 +11,7 @@ any recovery. `severity` measures the difference, so that any tolerance can be a
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -114,14 +114,14 @@ def sum_of_squares(x):
 def severity(golden: np.ndarray, faulty: np.ndarray, codec: Codec) -> Severity:
     """`Severity` of a faulty (Nq, d) output; `codec` is the output format's."""
     square, largest, ulp, nonfinite, rows = compare_rows(golden, faulty, codec, 0.0)
-    return finish_severity(square, largest, ulp, nonfinite, rows, sum_of_squares(golden))
+    rel = relative_l2(square, nonfinite, sum_of_squares(golden))
+    return Severity(float(rel), float("inf") if nonfinite else float(largest), int(ulp), int(nonfinite), int(rows))
 
 
-def finish_severity(square: float, largest: float, ulp: int, nonfinite: int, rows: int,
-                    golden_square: float) -> Severity:
-    """From the sums of `compare_rows` to a `Severity`."""
-    if nonfinite:
-        return Severity(float("inf"), float("inf"), int(ulp), int(nonfinite), int(rows))
-    norm = float(np.sqrt(golden_square))
-    rel = float(np.sqrt(square)) / norm if norm > 0.0 else (float("inf") if square > 0.0 else 0.0)
-    return Severity(rel, float(largest), int(ulp), 0, int(rows))
+def relative_l2(square: Any, nonfinite: Any, golden_square: float) -> np.ndarray:
+    """‖O' − O‖₂ / ‖O‖₂ from the sums of `compare_rows`, scalars or arrays, and Σ O²; inf where an element became
+    non-finite, or where an output of zeros changed."""
+    norm = np.sqrt(golden_square)
+    with np.errstate(all="ignore"):
+        rel = np.sqrt(square) / norm if norm > 0.0 else np.where(np.asarray(square) > 0.0, np.inf, 0.0)
+    return np.where(np.asarray(nonfinite) > 0, np.inf, rel)

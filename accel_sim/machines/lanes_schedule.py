@@ -129,7 +129,11 @@ def _in_pipeline(machine: LanesMachine, timing: Timing, register: Register, inde
     return Occupant(register.about, query, key, _dim(machine, register, index))
 
 
-SHARED_BY_LANES = ("k", "v", "v_delay", "k_skew", "valid", "key_tag", "tile_last", "r_tree", "r_delay")
+SHARED_BY_LANES = (
+    "k", "v", "v_delay", "k_skew", "valid", "key_tag", "tile_last", "r_tree", "r_delay", "norm_o", "recip_o", "out",
+    "out_tree", "pred_delay",
+)  # fmt: skip
+"""Register arrays whose first axis is not the lane, even where it happens to be as long."""
 
 
 def _dim(machine: LanesMachine, register: Register, index: tuple[int, ...]) -> int | None:

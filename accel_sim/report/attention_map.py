@@ -10,8 +10,9 @@ import numpy as np
 
 from accel_sim.engines.golden import quiet_operands
 from accel_sim.engines.job import Job
+from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import geometry, roundings, tables
-from accel_sim.engines.lanes_golden import KEYS_AT_ONCE, score_row, softmax_row
+from accel_sim.engines.lanes_golden import score_row, softmax_row
 from accel_sim.machines.lanes import LanesMachine
 from accel_sim.numerics.arithmetic import add, div_vs, mul, mul_vs
 from accel_sim.numerics.dot import fused_digits
@@ -31,12 +32,12 @@ def attention_weights(machine: LanesMachine, job: Job) -> np.ndarray:
     g, f = geometry(machine, n_queries, n_keys), roundings(machine)
     exp_table, recip_table = tables(machine)
     q, k = quiet_operands(job.q, f), np.ascontiguousarray(quiet_operands(job.k, f).T)
-    scores, weights, corrections = np.empty(n_keys), np.empty(n_keys), np.empty(n_keys)
+    scores, weights, corrections, maxima = (np.empty(n_keys) for _ in range(4))
     buf, digits = np.empty((d, KEYS_AT_ONCE)), np.zeros(fused_digits(), dtype=np.int64)
     out = np.zeros((n_queries, n_keys))
     for i in range(n_queries):
         score_row(scores, q[i], k, buf, g, f, job.scale, digits)
-        softmax_row(scores, weights, corrections, job.bound[i], g, f, exp_table)
+        softmax_row(scores, weights, corrections, maxima, job.bound[i], g, f, exp_table)
         _weigh(out[i], weights, corrections, machine.reciprocal, recip_table, Rounding(*f.state), Rounding(*f.output))
     return out
 
