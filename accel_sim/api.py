@@ -172,11 +172,11 @@ def inject(
 ) -> Explanation:
     """Inject one fault and explain it, from strike to alarm.
 
-    `index` is the element of the register array (None: the first), `bit` counts from the least significant
-    stored bit, `cycle` is the clock cycle at whose start the fault acts. `bits` belongs to kind `burst`
-    (default 2), `duration` to `stuck0` and `stuck1` (default 1). `layer` and `head` choose the head that is
-    struck (default: the first of the workload). Raises ConfigError for a config, ValueError for a fault that
-    cannot be.
+    `register` is a register array or a memory (`k_sram`), `index` the element of the array, in a memory bank, row
+    and word (None: the first). `bit` counts from the least significant stored bit, `cycle` is the clock cycle at
+    whose start the fault acts. `bits` belongs to kind `burst` (default 2), `duration` to `stuck0` and `stuck1`
+    (default 1). `layer` and `head` choose the head that is struck (default: the first of the workload). Raises
+    ConfigError for a config, ValueError for a fault that cannot be.
 
     >>> story = inject("tiny", register="score", index=(1,), bit=30, cycle=9)
     >>> story.outcome, story.severity.rows
@@ -193,8 +193,8 @@ def inject(
     if duration is not None and not kind.startswith("stuck"):
         raise ValueError(f"duration belongs to kinds stuck0 and stuck1, not to {kind}")
     if index is None:
-        inventory = assembly.machine.inventory
-        index = (0,) * len(inventory[register].shape) if register in inventory else ()
+        storage = next((s for s in (assembly.machine.inventory, assembly.memories) if register in s), None)
+        index = (0,) * len(storage[register].shape) if storage is not None else ()
     fault = Fault(
         cycle=cycle, register=register, index=tuple(index), bit=bit, kind=kind,
         bits=(2 if bits is None else bits) if kind == "burst" else 1, duration=1 if duration is None else duration,

@@ -14,6 +14,7 @@ from accel_sim.checkers.threshold import Thresholds, thresholds
 from accel_sim.engines.job import Job, make_job
 from accel_sim.faults.universe import Universe
 from accel_sim.machines.lanes import LanesMachine, Timing
+from accel_sim.machines.memories import Memories, memories
 from accel_sim.system import SystemRun, simulate_system
 from accel_sim.workloads import HeadId, Workload, load_workload
 
@@ -46,17 +47,28 @@ class Assembly:
 
     @cached_property
     def universe(self) -> Universe:
-        """The faults that a campaign on this config draws from."""
+        """The faults that a campaign on this config draws from. Raises ConfigError for an unknown component."""
         from accel_sim.config import ConfigError
 
-        if "sram" in self.config.faults.targets:
-            message = "campaigns do not strike SRAM yet; allowed: [registers]"
-            raise ConfigError.at(self.config, "faults.targets", message)
+        targets = self.config.faults.targets
+        storage = [*(self.machine.inventory if "registers" in targets else ()),
+                   *(self.memories if "sram" in targets else ())]
         try:
-            return Universe.of(self.machine.inventory, self.system.cycles, len(self.workload.heads),
-                               self.config.faults.components)
+            return Universe.of(storage, self.system.cycles, len(self.workload.heads), self.config.faults.components)
         except ValueError as error:
-            raise ConfigError.at(self.config, "faults.components", str(error)) from None
+            message = f"{error} (faults.targets: [{', '.join(targets)}])"
+            raise ConfigError.at(self.config, "faults.components", message) from None
+
+    @cached_property
+    def memories(self) -> Memories:
+        """The SRAM around the machine."""
+        return memories(self.machine)
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Every component that a record may name: those of the registers, and of the memories where they are struck."""
+        known = tuple(self.machine.inventory.bits_by("component"))
+        return known + tuple(m.component for m in self.memories) if "sram" in self.config.faults.targets else known
 
 
 def assemble(config: Config, measure: bool = True) -> Assembly:

@@ -9,12 +9,14 @@ import numpy as np
 from accel_sim.analysis.attention import Row, observe
 from accel_sim.assembly import Assembly
 from accel_sim.engines.golden import Clock
+from accel_sim.engines.replay_sram import faults_of, told
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import SteppedEngine
 from accel_sim.faults.fault import Fault
 from accel_sim.faults.outcome import OUTCOMES, Severity, outcome_code, severity
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes_schedule import Occupant, occupant
+from accel_sim.machines.memories import Memory
 from accel_sim.numerics.rounding import encode_value
 from accel_sim.workloads import HeadId
 
@@ -31,6 +33,19 @@ class AttentionRow:
 
 
 @dataclass(frozen=True)
+class WordStory:
+    """What became of a struck SRAM word. read_cycle: clock cycle in which it was read next (the length of the run if it
+    left with the outputs at the end), None if it never was. decoder: what its decoder made of it then: `not read`,
+    `nothing wrong`, `corrected`, `detected` (the data flowed on as it was) or `passed on` (wrong, and not noticed).
+    alarm_cycle: first cycle in which the memory alarm could be read, in all of the run."""
+
+    memory: Memory
+    read_cycle: int | None
+    decoder: str
+    alarm_cycle: int | None
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Everything there is to say about one fault.
 
@@ -38,12 +53,12 @@ class Explanation:
     stalled: the pipeline was being held, so that the flip waited in its register. machine_cycle: the
     stall-free cycle of that moment. old_bits, new_bits: stored pattern before and after. score_changes,
     weight_changes: (query, key) entries that differ in any bit. queries: output rows that differ.
-    rows: attention before and after, of the queries that changed most (at most three).
+    rows: attention before and after, of the queries that changed most (at most three). word: for a fault in SRAM.
     """
 
     fault: Fault
     head: HeadId
-    register: Register
+    register: Register | Memory
     occupant: Occupant | None
     phase: str
     stalled: bool
@@ -61,6 +76,7 @@ class Explanation:
     score_changes: int
     weight_changes: int
     rows: tuple[AttentionRow, ...]
+    word: WordStory | None = None
 
 
 def explain(assembly: Assembly, head: HeadId, fault: Fault) -> Explanation:
@@ -69,7 +85,7 @@ def explain(assembly: Assembly, head: HeadId, fault: Fault) -> Explanation:
     Raises ValueError with a clear message for a fault that this machine and run cannot have.
     """
     engine = SteppedEngine(assembly.machine, assembly.job(head))
-    fault.check(assembly.machine.inventory)
+    fault.check(assembly.machine.inventory, assembly.memories)
     golden = engine.golden()
     if fault.cycle >= golden.cycles:
         raise ValueError(f"the head ends after cycle {golden.cycles - 1}; cycle {fault.cycle} is never reached")
@@ -79,25 +95,30 @@ def explain(assembly: Assembly, head: HeadId, fault: Fault) -> Explanation:
         raise AssertionError("two ways of running one fault differ; please report this")
     _, rows_before = observe(engine)
     machine, timing = assembly.machine, engine.timing
-    register = machine.inventory[fault.register]
+    in_memory = fault.register in assembly.memories
+    register = assembly.memories[fault.register] if in_memory else machine.inventory[fault.register]
     machine_cycle, stalled = Clock(machine, engine.job, timing).machine_cycle(fault.cycle)
     differs = np.any(golden.output.view(np.int64) != faulty.output.view(np.int64), axis=1)
     harm = severity(golden.output, faulty.output, machine.formats["output"].codec)
-    alarm = faulty.alarm_cycle
+    alarm = faulty.raised[1]
+    holds, word = _word(engine, register, fault, golden, faulty) if isinstance(register, Memory) else (
+        occupant(machine, timing, register, fault.index, machine_cycle), None)
+    empty = word is not None and injection.old_value != injection.old_value  # a check bit, or a word without a row
+    patterned = register.stored == register.format and not empty
     changed = _ranked(rows_before, rows_after)
     codec = register.stored.codec
     return Explanation(
         fault=fault,
         head=head,
         register=register,
-        occupant=occupant(machine, timing, register, fault.index, machine_cycle),
+        occupant=holds,
         phase=_phase(timing, machine_cycle),
         stalled=stalled,
         machine_cycle=machine_cycle,
         old_value=injection.old_value,
         new_value=injection.new_value,
-        old_bits=int(encode_value(injection.old_value, codec)) if register.stored == register.format else -1,
-        new_bits=int(encode_value(injection.new_value, codec)) if register.stored == register.format else -1,
+        old_bits=int(encode_value(injection.old_value, codec)) if patterned else -1,
+        new_bits=int(encode_value(injection.new_value, codec)) if patterned else -1,
         golden=golden,
         faulty=faulty,
         outcome=OUTCOMES[outcome_code(harm.rows > 0, alarm is not None)],
@@ -110,7 +131,33 @@ def explain(assembly: Assembly, head: HeadId, fault: Fault) -> Explanation:
             AttentionRow(q, np.array(a.keys), a.weights, np.array(b.keys), b.weights)
             for q, (a, b) in list(changed.items())[:3]
         ),
+        word=word,
     )
+
+
+def _word(engine: SteppedEngine, memory: Memory, fault: Fault, golden: RunResult,
+          faulty: RunResult) -> tuple[Occupant | None, WordStory]:
+    """What a struck word held, and what became of it."""
+    cycles = engine.clock.machine_cycles(golden.cycles)
+    come = told(engine.machine, engine.job, golden.output, cycles, memory, engine.memories.resident,
+                faults_of(fault, memory, golden.cycles))
+    read, row = int(come.read_cycle[0]), int(come.row[0])
+    if read < 0:
+        decoder = "not read"
+    elif not come.wrong[0]:
+        decoder = "nothing wrong"
+    elif come.alarm_cycle[0] >= 0:
+        decoder = "detected"
+    else:
+        decoder = "passed on" if come.delivered[0] else "corrected"
+    holds = None
+    if read >= 0:
+        in_data = fault.bit < memory.word_bits
+        dim = fault.index[2] * memory.word_elements + fault.bit // memory.stored.width_bits if in_data else None
+        what = {"q": "row of queries", "k": "row of keys", "v": "row of values", "o": "row of outputs"}[memory.tensor]
+        holds = Occupant(what if in_data else f"check bits of a {what}", row if memory.tensor in "qo" else None,
+                         row if memory.tensor in "kv" else None, dim)
+    return holds, WordStory(memory, read if read >= 0 else None, decoder, faulty.memory_alarm_cycle)
 
 
 def _phase(timing: object, cycle: int) -> str:

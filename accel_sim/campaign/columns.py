@@ -15,6 +15,9 @@ import numpy as np
 from accel_sim.faults.fault import KINDS
 from accel_sim.faults.outcome import OUTCOMES
 
+ALARMS = ("none", "checker", "memory")
+"""Who raised the alarm."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -34,16 +37,19 @@ COLUMNS = (
     Column("layer", "int32", "cause", "", "layer of the head that was struck"),
     Column("head", "int32", "cause", "", "head that was struck"),
     Column("cycle", "int64", "cause", "cycles", "clock cycle at whose start the fault acts, from the head's start"),
-    Column("register", "int16", "cause", "", "register array, by hardware name", ()),
+    Column("register", "int16", "cause", "", "register array or memory, by hardware name", ()),
     Column("component", "int16", "cause", "", "component that the register belongs to", ()),
-    Column("element", "int32", "cause", "", "element of the flattened register array"),
-    Column("bit", "int16", "cause", "", "stored bit, 0 is least significant"),
+    Column("element", "int32", "cause", "", "element of the flattened register array; of a memory, the word"),
+    Column("bit", "int16", "cause", "", "stored bit, 0 is least significant; a memory's check bits follow its data"),
     Column("kind", "int8", "cause", "", "kind of fault", KINDS),
     Column("weight", "float64", "cause", "",
            "points that the record stands for, over those of a uniformly drawn one; 1 unless strata are oversampled"),
-    Column("old_value", "float64", "cause", "", "value in the register before the fault; NaN where the register was dead"),
+    Column("old_value", "float64", "cause", "",
+           "value in the register before the fault, in a memory of the element that the bit belongs to; NaN where it was "
+           "dead, and for check bits"),
     Column("new_value", "float64", "cause", "", "value after it; NaN likewise"),
-    Column("alarm", "bool", "observable", "", "the alarm was raised"),
+    Column("alarm", "bool", "observable", "", "an alarm was raised, by the checker or by a memory's decoder"),
+    Column("alarm_by", "int8", "observable", "", "which alarm could be read first (the checker's if both)", ALARMS),
     Column("alarm_cycle", "int64", "observable", "cycles", "first cycle in which it can be read; −1 for none"),
     Column("latency_cycles", "int64", "observable", "cycles", "alarm_cycle − cycle; −1 for no alarm"),
     Column("residual", "float64", "observable", "output units",

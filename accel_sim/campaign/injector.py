@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from accel_sim.assembly import Assembly
-from accel_sim.campaign.columns import Batch, empty_batch
+from accel_sim.campaign.columns import ALARMS, Batch, empty_batch
 from accel_sim.campaign.sampling import Sampler, UniformSampler
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection, SteppedEngine
@@ -19,6 +19,7 @@ from accel_sim.faults.fault import KINDS, Fault
 from accel_sim.faults.outcome import outcome_code, severity
 from accel_sim.faults.universe import Points
 from accel_sim.machines.lanes_schedule import occupant
+from accel_sim.machines.memories import NEVER, word_at
 from accel_sim.numerics.formats import Codec
 
 
@@ -78,7 +79,7 @@ def fill_causes(batch: Batch, assembly: Assembly, index: np.ndarray, kinds: np.n
     """Write where and when each fault strikes; returns the points."""
     universe = assembly.universe
     points = universe.points(index)
-    components = list(assembly.machine.inventory.bits_by("component"))
+    components = list(assembly.components)
     component_of = np.array([components.index(r.component) for r in universe.registers])
     heads = np.array(assembly.workload.heads).reshape(-1, 2)
     batch["point"] = np.asarray(index, dtype=np.int64)
@@ -93,7 +94,7 @@ def fill_causes(batch: Batch, assembly: Assembly, index: np.ndarray, kinds: np.n
 
 
 def fault_at(assembly: Assembly, points: Points, kinds: np.ndarray, i: int) -> Fault:
-    """The i-th of some points as a `Fault`. A burst at the top of a register loses the bits it has no room for."""
+    """The i-th of some points as a `Fault`. A burst at the top of a register or word loses what it has no room for."""
     settings = assembly.config.faults
     register = assembly.universe.registers[int(points.register[i])]
     index = tuple(int(n) for n in np.unravel_index(int(points.element[i]), register.shape)) if register.shape else ()
@@ -108,7 +109,10 @@ def fill_values(batch: Batch, i: int, engine: SteppedEngine, injection: Injectio
     the record is the same whether or not the fault was run."""
     fault, machine = injection.fault, engine.machine
     cycle, _ = engine.clock.machine_cycle(fault.cycle)
-    live = occupant(machine, engine.timing, machine.inventory[fault.register], fault.index, cycle) is not None
+    if fault.register in engine.memories:
+        live = word_at(machine, engine.timing, engine.memories, fault.register, fault.index, cycle)[1] != NEVER
+    else:
+        live = occupant(machine, engine.timing, machine.inventory[fault.register], fault.index, cycle) is not None
     nan = float("nan")
     batch["old_value"][i] = injection.old_value if live else nan
     batch["new_value"][i] = injection.new_value if live else nan
@@ -117,10 +121,12 @@ def fill_values(batch: Batch, i: int, engine: SteppedEngine, injection: Injectio
 def fill_outcome(batch: Batch, i: int, cycle: int, golden: RunResult, result: RunResult, codec: Codec) -> None:
     """Write what the fault did."""
     harm = severity(golden.output, result.output, codec)
-    alarm = result.alarm_cycle is not None
+    by, alarm_cycle = result.raised
+    alarm = alarm_cycle is not None
     batch["alarm"][i] = alarm
-    batch["alarm_cycle"][i] = result.alarm_cycle if alarm else -1
-    batch["latency_cycles"][i] = result.alarm_cycle - cycle if alarm else -1  # type: ignore[operator]
+    batch["alarm_by"][i] = ALARMS.index(by)
+    batch["alarm_cycle"][i] = -1 if alarm_cycle is None else alarm_cycle
+    batch["latency_cycles"][i] = -1 if alarm_cycle is None else alarm_cycle - cycle
     batch["residual"][i], batch["limit"][i] = telling_comparison(result)
     batch["hang"][i] = result.hang
     batch["outcome"][i] = outcome_code(harm.rows > 0, alarm)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from accel_sim.assembly import Assembly
-from accel_sim.campaign.columns import Batch
-from accel_sim.campaign.injector import drawn_batch, fault_at, fill_outcome, fill_values
+from accel_sim.campaign.columns import ALARMS, Batch
+from accel_sim.campaign.injector import drawn_batch, fault_at, fill_outcome, fill_values, telling_comparison
 from accel_sim.campaign.sampling import Sampler, UniformSampler
+from accel_sim.engines.golden import Clock
 from accel_sim.engines.replay import ReplayEngine
 from accel_sim.engines.replay_control import replay_control
-from accel_sim.engines.replay_kernel import FALL_BACK
+from accel_sim.engines.replay_kernel import FALL_BACK, Outcomes
+from accel_sim.engines.replay_sram import DELIVERED, FLIP, RUN, SramFaults, Told, delivered_rows, told
+from accel_sim.engines.sram import split_masks
 from accel_sim.engines.stepped import Injection, SteppedEngine
 from accel_sim.faults.fault import KINDS
 from accel_sim.faults.outcome import relative_l2
 from accel_sim.faults.universe import Points
+from accel_sim.machines.inventory import Register
+from accel_sim.machines.memories import Memory
 
 _FLIP, _BURST, _STUCK0, _STUCK1 = range(len(KINDS))
+_CHECKER, _MEMORY = ALARMS.index("checker"), ALARMS.index("memory")
 
 
 class ReplayInjector:
@@ -27,9 +33,10 @@ class ReplayInjector:
         self.sampler: Sampler = sampler or UniformSampler(assembly)
         self._replay: dict[int, ReplayEngine] = {}
         self._stepped: dict[int, SteppedEngine] = {}
+        self._cycles: dict[int, np.ndarray] = {}
         registers = assembly.universe.registers
         offsets = assembly.machine.inventory.offsets
-        self._offset = np.array([offsets[r.name] for r in registers], dtype=np.int64)
+        self._offset = np.array([offsets.get(r.name, -1) for r in registers], dtype=np.int64)
         self._width = np.array([r.width_bits for r in registers], dtype=np.int64)
         self._arith = np.array([r.format.codec for r in registers], dtype=np.int64)
         self._stored = np.array([r.stored.codec for r in registers], dtype=np.int64)
@@ -40,6 +47,14 @@ class ReplayInjector:
             a = self.assembly
             self._replay[head] = ReplayEngine(a.machine, a.job(a.workload.heads[head]))
         return self._replay[head]
+
+    def _machine_cycles(self, head: int) -> np.ndarray:
+        """`Clock.machine_cycles` of that head's fault-free run."""
+        if head not in self._cycles:
+            engine = self.engine(head)
+            clock = Clock(engine.machine, engine.job, engine.timing)
+            self._cycles[head] = clock.machine_cycles(engine.golden.cycles)
+        return self._cycles[head]
 
     def stepped(self, head: int) -> SteppedEngine:
         """The stepped engine of that head, for the faults that have to be run."""
@@ -52,23 +67,45 @@ class ReplayInjector:
         """Records of faults first … first + count − 1 of the campaign."""
         batch, points, kinds = drawn_batch(self.assembly, self.sampler, first, count)
         for head in np.unique(points.head):
-            self._head(batch, points, kinds, int(head), np.flatnonzero(points.head == head))
+            rows = np.flatnonzero(points.head == head)
+            in_memory = self._offset[points.register[rows]] < 0
+            if not in_memory.all():
+                self._registers(batch, points, kinds, int(head), rows[~in_memory])
+            for number in np.unique(points.register[rows[in_memory]]):
+                chosen = rows[in_memory & (points.register[rows] == number)]
+                self._memory(batch, points, kinds, int(head), chosen, self.assembly.universe.registers[number])
         return batch
 
-    def _head(self, batch: Batch, points: Points, kinds: np.ndarray, head: int, rows: np.ndarray) -> None:
+    def _strikes(self, points: Points, kinds: np.ndarray, rows: np.ndarray,
+                 cycles: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(ops, bits struck, last clock cycle) of some faults in a run of `cycles`."""
         settings = self.assembly.config.faults
-        engine = self.engine(head)
-        register, bit, kind = points.register[rows], points.bit[rows], kinds[rows]
-        bits = np.where(kind == _BURST, np.minimum(settings.burst_bits, self._width[register] - bit), 1)
-        masks = ((np.uint64(1) << bits.astype(np.uint64)) - np.uint64(1)) << bit.astype(np.uint64)
+        kind = kinds[rows]
+        room = self._width[points.register[rows]] - points.bit[rows]
+        bits = np.where(kind == _BURST, np.minimum(settings.burst_bits, room), 1)
         stuck = kind >= _STUCK0
-        ops = np.where(stuck, kind - _STUCK0 + 1, 0)
-        cycles = points.cycle[rows]
-        last = np.minimum(cycles + np.where(stuck, settings.stuck_cycles, 1) - 1, engine.golden.cycles - 1)
+        last = np.minimum(points.cycle[rows] + np.where(stuck, settings.stuck_cycles, 1) - 1, cycles - 1)
+        return np.where(stuck, kind - _STUCK0 + 1, 0), bits, last
+
+    def _registers(self, batch: Batch, points: Points, kinds: np.ndarray, head: int, rows: np.ndarray) -> None:
+        """Records of faults in registers."""
+        engine = self.engine(head)
+        register, cycles = points.register[rows], points.cycle[rows]
+        ops, bits, last = self._strikes(points, kinds, rows, engine.golden.cycles)
+        masks = ((np.uint64(1) << bits.astype(np.uint64)) - np.uint64(1)) << points.bit[rows].astype(np.uint64)
         out = engine.outcomes(self._offset[register] + points.element[rows], cycles, last, ops, masks,
                               self._arith[register], self._stored[register])
+        self._fill(batch, rows, engine, out)
+        batch["old_value"][rows], batch["new_value"][rows] = out.old_value, out.new_value
+        for at in np.flatnonzero(out.status == FALL_BACK):
+            self._run(batch, points, kinds, head, int(rows[at]))
+
+    def _fill(self, batch: Batch, rows: np.ndarray, engine: ReplayEngine, out: Outcomes) -> None:
+        """Write what faults did that `engine` has replayed, memory alarms aside."""
         alarm = out.alarm_cycle >= 0
+        cycles = batch["cycle"][rows]
         batch["alarm"][rows] = alarm
+        batch["alarm_by"][rows] = np.where(alarm, _CHECKER, 0)
         batch["alarm_cycle"][rows] = out.alarm_cycle
         batch["latency_cycles"][rows] = np.where(alarm, out.alarm_cycle - cycles, -1)
         batch["residual"][rows], batch["limit"][rows] = out.residual, out.limit
@@ -78,17 +115,82 @@ class ReplayInjector:
         batch["out_max_ulp"][rows] = out.max_ulp
         batch["out_nonfinite"][rows] = out.nonfinite
         batch["out_rows"][rows] = out.rows
-        batch["old_value"][rows], batch["new_value"][rows] = out.old_value, out.new_value
-        for at in np.flatnonzero(out.status == FALL_BACK):
+
+    def _memory(self, batch: Batch, points: Points, kinds: np.ndarray, head: int, rows: np.ndarray,
+                memory: Register | Memory) -> None:
+        """Records of faults in the words of one memory."""
+        assert isinstance(memory, Memory)
+        engine = self.engine(head)
+        ops, bits, last = self._strikes(points, kinds, rows, engine.golden.cycles)
+        bit, cycles = points.bit[rows], points.cycle[rows]
+        data, check = split_masks(bit, bits, memory.word_bits)
+        bank, row, word = np.unravel_index(points.element[rows], memory.shape)
+        faults = SramFaults(bank.astype(np.int64), row.astype(np.int64), word.astype(np.int64), bit, cycles, last, ops,
+                            data, check)
+        come = told(engine.machine, engine.job, engine.golden.output, self._machine_cycles(head), memory,
+                    self.assembly.memories.resident, faults)
+        self._clean(batch, rows, engine)
+        batch["old_value"][rows], batch["new_value"][rows] = come.old_value, come.new_value
+        flips = np.flatnonzero(come.what == FLIP)
+        if flips.size:
+            self._fill(batch, rows[flips], engine, self._flipped(engine, come, memory, flips))
+        changed = np.flatnonzero(come.what == DELIVERED)
+        if changed.size:
+            self._deliver(batch, rows[changed], engine, memory, come.row[changed], word[changed],
+                          come.delivered[changed])
+        self._memory_alarm(batch, rows, come.alarm_cycle)
+        for at in np.flatnonzero(come.what == RUN):
             self._run(batch, points, kinds, head, int(rows[at]))
 
+    def _flipped(self, engine: ReplayEngine, come: Told, memory: Memory, at: np.ndarray) -> Outcomes:
+        """Replay some words' one read as a flip in the register that it was read into."""
+        n = len(at)
+        codecs = (np.tile(np.array(fmt.codec, dtype=np.int64), (n, 1)) for fmt in (memory.format, memory.stored))
+        return engine.outcomes(come.slot[at], come.cycle[at], come.cycle[at], np.zeros(n, dtype=np.int64),
+                               come.mask[at], *codecs)
+
+    def _clean(self, batch: Batch, rows: np.ndarray, engine: ReplayEngine) -> None:
+        """What a fault does that changes nothing."""
+        golden = engine.golden
+        residual, limit = telling_comparison(golden)
+        n = len(rows)
+        none = np.zeros(n, dtype=np.int64)
+        alarm = np.full(n, -1 if golden.alarm_cycle is None else golden.alarm_cycle)
+        nan = np.full(n, np.nan)
+        self._fill(batch, rows, engine, Outcomes(
+            none, none > 0, alarm, np.full(n, residual), np.full(n, limit), np.zeros(n), np.zeros(n), none, none, none,
+            nan, nan))
+
+    def _deliver(self, batch: Batch, rows: np.ndarray, engine: ReplayEngine, memory: Memory, row: np.ndarray,
+                 word: np.ndarray, delivered: np.ndarray) -> None:
+        """What wrong bits in the O SRAM do: a `_clean` record but for the output."""
+        out = delivered_rows(memory, engine.golden.output, row, word, delivered)
+        batch["outcome"][rows] += out.differs
+        batch["out_rel_l2"][rows] = relative_l2(out.square, out.nonfinite, engine.golden_square)
+        batch["out_max_abs"][rows] = np.where(out.nonfinite > 0, np.inf, out.max_abs)
+        batch["out_max_ulp"][rows] = out.max_ulp
+        batch["out_nonfinite"][rows] = out.nonfinite
+        batch["out_rows"][rows] = out.rows
+
+    def _memory_alarm(self, batch: Batch, rows: np.ndarray, cycle: np.ndarray) -> None:
+        """Count the memory's alarms beside the checker's."""
+        raised = cycle >= 0
+        first = raised & ((batch["alarm_cycle"][rows] < 0) | (cycle < batch["alarm_cycle"][rows]))
+        batch["outcome"][rows] += np.where(raised & ~batch["alarm"][rows], 2, 0).astype(np.int8)
+        batch["alarm"][rows] |= raised
+        at = rows[first]
+        batch["alarm_by"][at] = _MEMORY
+        batch["alarm_cycle"][at] = cycle[first]
+        batch["latency_cycles"][at] = cycle[first] - batch["cycle"][at]
+
     def _run(self, batch: Batch, points: Points, kinds: np.ndarray, head: int, i: int) -> None:
-        """Record i, whose fault the replay kernel handed back."""
+        """Record i, whose fault cannot be replayed."""
         engine, stepped = self.engine(head), self.stepped(head)
         fault = fault_at(self.assembly, points, kinds, i)
-        told = replay_control(engine, fault, stepped.watchdog_cycles)
-        if told is not None:
-            result, old, new = told
+        in_memory = fault.register in stepped.memories
+        known = None if in_memory else replay_control(engine, fault, stepped.watchdog_cycles)
+        if known is not None:
+            result, old, new = known
             injection = Injection(fault, old, new, result)
         else:
             injection = stepped.inject(fault, engine.terms)

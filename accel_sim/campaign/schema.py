@@ -29,7 +29,7 @@ def labels_of(assembly: Assembly) -> dict[str, tuple[str, ...]]:
     """The names behind every coded column, for one machine."""
     own = {
         "register": tuple(register.name for register in assembly.universe.registers),
-        "component": tuple(assembly.machine.inventory.bits_by("component")),
+        "component": assembly.components,
     }
     return {c.name: c.labels or own[c.name] for c in COLUMNS if c.labels is not None}
 

@@ -15,12 +15,13 @@ from accel_sim.assembly import Assembly
 from accel_sim.faults.universe import Universe
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes import PHASES
+from accel_sim.machines.memories import Memory
 
 BY = ("component", "register", "field", "phase")
 """What a universe can be cut along."""
 
-FIELDS = ("sign", "exponent", "mantissa", "int")
-"""Fields of a stored bit pattern; a control register's bits are all `int`."""
+FIELDS = ("sign", "exponent", "mantissa", "int", "check")
+"""Fields of a stored bit pattern; a control register's bits are all `int`, the check bits of a memory `check`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +87,15 @@ def _bits_by(universe: Universe, by: Sequence[str]) -> dict[tuple[tuple[str, str
     return {name: np.concatenate(parts) for name, parts in groups.items()}
 
 
-def field_of_bit(register: Register) -> tuple[str, ...]:
-    """The field (`FIELDS`) of each stored bit of a register's elements, least significant first."""
+def field_of_bit(register: Register | Memory) -> tuple[str, ...]:
+    """The field (`FIELDS`) of each stored bit of a register's elements or a memory's words, least significant first."""
     stored = register.stored
     if stored.kind == "uint":
         return ("int",) * stored.width_bits
-    return ("mantissa",) * stored.mantissa_bits + ("exponent",) * stored.exponent_bits + ("sign",)
+    element = ("mantissa",) * stored.mantissa_bits + ("exponent",) * stored.exponent_bits + ("sign",)
+    if isinstance(register, Memory):
+        return element * register.word_elements + ("check",) * register.check_bits
+    return element
 
 
 def phase_of_cycle(assembly: Assembly) -> np.ndarray:

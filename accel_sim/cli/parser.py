@@ -99,14 +99,15 @@ def _run(commands: Any) -> None:
 def _inject(commands: Any) -> None:
     parser = _add_with_config(
         commands, "inject", "inject one fault and explain it, from strike to alarm",
-        "Strike one bit of one register in one cycle, and follow it: what was held there, what it became, which "
-        "scores, weights and output rows it reached, whether and when the alarm came, and which outcome that is.",
+        "Strike one bit of one register or SRAM word in one cycle, and follow it: what was held there, what it became, "
+        "which scores, weights and output rows it reached, whether and when the alarm came, and which outcome that is.",
     )
     fault = parser.add_argument_group("the fault")
-    fault.add_argument("--register", metavar="NAME", help="register array, by hardware name")
+    fault.add_argument("--register", metavar="NAME", help="register array or memory (k_sram), by hardware name")
     fault.add_argument("--index", metavar="I[,J]", type=index, default=None,
-                       help="element of the array (default: the first)")
-    fault.add_argument("--bit", metavar="B", type=int, help="stored bit, 0 is least significant")
+                       help="element of the array, bank,row,word of a memory (default: the first)")
+    fault.add_argument("--bit", metavar="B", type=int,
+                       help="stored bit, 0 is least significant; a memory's check bits follow its data")
     fault.add_argument("--cycle", metavar="C", type=int, help="clock cycle at whose start it acts, from 0")
     fault.add_argument("--kind", choices=KINDS, default="flip", help="kind of fault (default: flip)")
     fault.add_argument("--bits", metavar="N", type=int, default=None, help="adjacent bits of a burst (default: 2)")
@@ -115,13 +116,14 @@ def _inject(commands: Any) -> None:
     fault.add_argument("--layer", metavar="L", type=int, default=None, help="layer of the head that is struck")
     fault.add_argument("--head", metavar="H", type=int, default=None,
                        help="head that is struck (default: the first of the workload)")
-    fault.add_argument("--list", action="store_true", help="list the registers that can be struck, and stop")
+    fault.add_argument("--list", action="store_true",
+                       help="list the registers and memories that can be struck, and stop")
 
 
 def _campaign(commands: Any) -> None:
     parser = _add_with_config(
         commands, "campaign", "inject many faults: outcomes, coverage and detection latency, with intervals",
-        "Draw faults uniformly from the universe (every bit of every register in every cycle), inject each, and "
+        "Draw faults uniformly from the universe (every bit of faults.targets in every cycle), inject each, and "
         "report outcomes by component with intervals. Fault i depends only on (seed, i). With --out the records "
         "are kept; the same command again resumes.",
     )

@@ -18,20 +18,20 @@ from accel_sim.cost.report import AreaReport, EnergyReport, Item
 from accel_sim.cost.table import Technology
 from accel_sim.machines.lanes import LanesMachine, Timing
 from accel_sim.machines.lanes_operators import stored_formats
+from accel_sim.machines.memories import memories
 from accel_sim.machines.operators import activity
-from accel_sim.system.work import TENSORS, Work, work_of
-
-ECC_BITS = {"none": 1.0, "parity": 65 / 64, "secded": 72 / 64}
-"""SRAM bits for each bit of data, with the check bits of 64-bit words."""
+from accel_sim.system.work import Work, work_of
 
 
 @dataclass(frozen=True)
 class Sram:
-    """The SRAM of one tensor: its data bits over all banks, and the bytes of one bank."""
+    """The SRAM of one tensor: its bits over all banks and the bytes of one bank, check bits included, and the stored
+    bits for each bit of data."""
 
     tensor: str
     bits: float
     bank_bytes: float
+    overhead: float
 
 
 def stored_work(machine: LanesMachine, n_queries: int, n_keys: int) -> Work:
@@ -46,17 +46,8 @@ def stored_work(machine: LanesMachine, n_queries: int, n_keys: int) -> Work:
 
 def srams(machine: LanesMachine) -> tuple[Sram, ...]:
     """The SRAM around a machine. With `memory.kv_resident`, K and V for the longest head that it can run."""
-    memory, architecture = machine.config.memory, machine.config.architecture
-    work = stored_work(machine, architecture.max_queries, architecture.max_keys)
-    banks = {
-        **dict.fromkeys("kv", work.key_tile * work.operand_row_bytes),
-        "q": work.lanes * work.operand_row_bytes,
-        "o": work.lanes * work.output_row_bytes,
-    }
-    check_bits = ECC_BITS[memory.ecc]
-    capacity = work.sram_capacity_bytes(memory)
     return tuple(
-        Sram(t, 8 * capacity[t] * check_bits, banks[t] * check_bits) for t in TENSORS
+        Sram(m.tensor, m.bits, m.bank_bytes, m.width_bits / m.word_bits) for m in memories(machine)
     )
 
 
@@ -131,14 +122,13 @@ def _core_energy(machine: LanesMachine, technology: Technology, timing: Timing) 
 def _memory_energy(machine: LanesMachine, technology: Technology, timing: Timing,
                    moved: Mapping[str, float]) -> Iterator[Item]:
     counted = activity(machine, timing)
-    check_bits = ECC_BITS[machine.config.memory.ecc]
     for sram in srams(machine):
         tensor = sram.tensor
         inside = counted.sram_elements[tensor] * counted.sram_formats[tensor].width_bits / 8
         outside = moved[tensor]
         ports = {"read": inside, "write": outside} if tensor != "o" else {"read": outside, "write": inside}
         for port, count in ports.items():
-            parts = _times(sram_parts(technology, sram.bank_bytes), count * check_bits)
+            parts = _times(sram_parts(technology, sram.bank_bytes), count * sram.overhead)
             yield Item("sram", "sram", f"{tensor} {port}", count, _of(parts, f"{port}_pj_per_byte"))
     for tensor, count in moved.items():
         yield Item("off_chip", "off_chip", tensor, count, (("off_chip.energy_pj_per_bit", 8 * count),))

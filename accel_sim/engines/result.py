@@ -34,7 +34,8 @@ class RunResult:
 
     output: (Nq, d) float64 values of the output format, as delivered, before any recovery. comparisons: in
     order. alarm_cycle: first cycle in which the alarm register reads 1, or None. cycles: length of the run.
-    hang: the machine had not finished when the watchdog stopped it.
+    hang: the machine had not finished when the watchdog stopped it. memory_alarm_cycle: first cycle in which the
+    alarm of the SRAM's decoders reads 1, or None.
     """
 
     output: np.ndarray
@@ -42,6 +43,16 @@ class RunResult:
     alarm_cycle: int | None
     cycles: int
     hang: bool = False
+    memory_alarm_cycle: int | None = None
+
+    @property
+    def raised(self) -> tuple[str, int | None]:
+        """(who, cycle): which alarm could be read first, `checker` or `memory` (the checker's if both could), and
+        when; (`none`, None) without an alarm."""
+        if self.alarm_cycle is not None and (
+                self.memory_alarm_cycle is None or self.alarm_cycle <= self.memory_alarm_cycle):
+            return "checker", self.alarm_cycle
+        return ("none" if self.memory_alarm_cycle is None else "memory"), self.memory_alarm_cycle
 
     def same_as(self, other: RunResult) -> bool:
         """Bit for bit the same run: outputs, residuals, limits, alarm cycle, length."""
@@ -56,7 +67,8 @@ class RunResult:
             self.output.shape == other.output.shape
             and np.array_equal(bits(self.output), bits(other.output))
             and np.array_equal(bits(table(self)), bits(table(other)))
-            and (self.alarm_cycle, self.cycles, self.hang) == (other.alarm_cycle, other.cycles, other.hang)
+            and (self.alarm_cycle, self.cycles, self.hang, self.memory_alarm_cycle)
+            == (other.alarm_cycle, other.cycles, other.hang, other.memory_alarm_cycle)
         )
 
 

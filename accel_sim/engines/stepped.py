@@ -20,8 +20,19 @@ from accel_sim.engines.lanes_build import data, geometry, initial_state, roundin
 from accel_sim.engines.lanes_golden import add_terms
 from accel_sim.engines.lanes_step import ALARM_CYCLE, COMPARED, CYCLE, ENV_SIZE, STALL, SWAPS, step
 from accel_sim.engines.result import RunResult, comparisons_from
+from accel_sim.engines.sram import (
+    Words,
+    element_value,
+    finish_words,
+    ports,
+    serve_words,
+    settled,
+    strike_words,
+    words_of,
+)
 from accel_sim.faults.fault import Fault, FaultArrays, fault_arrays
 from accel_sim.machines.lanes import DONE, SWAP, LanesMachine
+from accel_sim.machines.memories import memories
 from accel_sim.numerics.arithmetic import sub
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import kernel
@@ -60,17 +71,21 @@ def strike(R, faults, cycle):
 
 
 @kernel
-def advance(R, s, g, f, env, data, faults, limit, stop_at_swap):
-    """Run until done, until `limit` cycles, or (stop_at_swap) until a swap is about to begin.
+def advance(R, s, g, f, env, data, faults, words, limit, stop_at_swap):
+    """Run until done, until `limit` cycles, or (stop_at_swap) until a swap is about to begin. `words`: SRAM words
+    that are struck, with what strikes them.
 
     Returns 0 done, 1 limit reached, 2 at a swap.
     """
     pending = faults.cycle.shape[0] > 0
+    watched = words.tensor.shape[0] > 0
     while int(R[s.phase]) < DONE:
         if env[CYCLE] >= limit:
             return 1
         if pending:
             pending = strike(R, faults, env[CYCLE])
+        if watched:
+            strike_words(words, env[CYCLE])
         if g.check and R[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
             env[ALARM_CYCLE] = env[CYCLE]
         if int(R[s.phase]) >= DONE:
@@ -80,13 +95,22 @@ def advance(R, s, g, f, env, data, faults, limit, stop_at_swap):
             env[CYCLE] += 1
             continue
         before = int(R[s.phase])
-        step(R, s, g, f, env, data)
+        if watched:
+            seen = ports(R, s, g, env)
+            step(R, s, g, f, env, data)
+            serve_words(words, seen, R, s, g, env, data)
+        else:
+            step(R, s, g, f, env, data)
         env[CYCLE] += 1
         if stop_at_swap and int(R[s.phase]) == SWAP and before != SWAP:
             return 2
     if g.check and R[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
         env[ALARM_CYCLE] = env[CYCLE]
     return 0
+
+
+def _raised(words: Words) -> int | None:
+    return int(words.alarm[0]) if words.alarm[0] >= 0 else None
 
 
 @dataclass(frozen=True)
@@ -101,7 +125,8 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Injection:
-    """A fault, the value it found and left in the struck element, and the run under it."""
+    """A fault, the value it found and left in the struck element, and the run under it. In a memory that is the
+    element that the (lowest) struck bit belongs to, as stored; NaN for a check bit."""
 
     fault: Fault
     old_value: float
@@ -117,6 +142,7 @@ class SteppedEngine:
         self.machine = machine
         self.job = job
         self.timing = machine.timing(n_queries, n_keys)
+        self.memories = memories(machine)
         self._slots = slots(machine)
         self._geometry = geometry(machine, n_queries, n_keys)
         self._roundings = roundings(machine)
@@ -135,31 +161,31 @@ class SteppedEngine:
         """Run from cycle 0 under `faults`. `watch(cycle, state)` sees the flat state (valid during the call
         only) at the start of every cycle in which the machine moves, after that cycle's faults have acted."""
         state, env, around = self._start()
-        arrays = fault_arrays(faults, self.machine.inventory)
+        arrays, words = self._arrays(faults, env, around)
         if watch is None:
-            code = self._advance(state, env, around, arrays, self.watchdog_cycles, False)
-            return self._result(env, around, code)
+            code = self._advance(state, env, around, arrays, words, self.watchdog_cycles, False)
+            return self._result(env, around, words, code)
         none = fault_arrays((), self.machine.inventory)
         code = 1
         while code == 1 and env[CYCLE] < self.watchdog_cycles:
             strike(state, arrays, env[CYCLE])
             if env[STALL] == 0 and state[self._slots.phase] < DONE:
                 watch(int(env[CYCLE]), state)
-            code = self._advance(state, env, around, none, int(env[CYCLE]) + 1, False)
-        return self._result(env, around, code)
+            code = self._advance(state, env, around, none, words, int(env[CYCLE]) + 1, False)
+        return self._result(env, around, words, code)
 
     def golden(self) -> RunResult:
         """The fault-free run, computed once; also takes the checkpoints."""
         if self._golden is None:
             state, env, around = self._start()
             self._checkpoints = []
-            none = fault_arrays((), self.machine.inventory)
+            none, words = self._arrays((), env, around)
             code = 2
             while code == 2:
                 self._checkpoints.append(
                     Checkpoint(state.copy(), env.copy(), around.o.copy(), around.comparisons.copy()))
-                code = self._advance(state, env, around, none, self.watchdog_cycles, True)
-            self._golden = self._result(env, around, code)
+                code = self._advance(state, env, around, none, words, self.watchdog_cycles, True)
+            self._golden = self._result(env, around, words, code)
         return self._golden
 
     @cached_property
@@ -177,29 +203,26 @@ class SteppedEngine:
         """
         golden = self.golden()
         assert self._checkpoints is not None
-        inventory = self.machine.inventory
         start = max((c for c in self._checkpoints if c.env[CYCLE] <= fault.cycle), key=lambda c: int(c.env[CYCLE]))
-        arrays = fault_arrays([fault], inventory)
-        slot = inventory.slot(fault.register, fault.index)
         state, env = start.state.copy(), start.env.copy()
         around = data(self.machine, self.job, self._geometry)
         around.o[:] = start.output
         around.comparisons[:] = start.comparisons
-        self._advance(state, env, around, fault_arrays((), inventory), fault.cycle, False)
-        before = float(state[slot])
-        struck = state.copy()
-        strike(struck, arrays, fault.cycle)
-        after = float(struck[slot])
+        arrays, words = self._arrays([fault], env, around)
+        none = fault_arrays((), self.machine.inventory)
+        self._advance(state, env, around, none, words, fault.cycle, False)
+        before, after = self._values(fault, state, arrays, words, around)
         at_cycle = {int(c.env[CYCLE]): c for c in self._checkpoints}
         code = 2
         while code == 2:
-            code = self._advance(state, env, around, arrays, self.watchdog_cycles, True)
+            code = self._advance(state, env, around, arrays, words, self.watchdog_cycles, True)
             twin = at_cycle.get(int(env[CYCLE])) if code == 2 and env[CYCLE] >= fault.end else None
-            if twin is not None and self._rejoined(state, env, twin, terms is not None):
+            if twin is not None and settled(words) and self._rejoined(state, env, twin, terms is not None):
                 joined = self._joined(golden, env, around, twin, state, terms)
                 if joined is not None:
+                    joined = replace(joined, memory_alarm_cycle=_raised(words))
                     return Injection(fault, before, after, joined)
-        return Injection(fault, before, after, self._result(env, around, code))
+        return Injection(fault, before, after, self._result(env, around, words, code))
 
     # -- the parts ------------------------------------------------------------------------------------
 
@@ -210,12 +233,35 @@ class SteppedEngine:
         env[STALL] = self.job.swap_stall[0]
         return state, env, data(self.machine, self.job, self._geometry)
 
-    def _advance(self, state: np.ndarray, env: np.ndarray, around: Any, faults: FaultArrays, limit: int,
+    def _arrays(self, faults: Sequence[Fault], env: np.ndarray, around: Any) -> tuple[FaultArrays, Words]:
+        """A fault list for the kernels: those of registers, those of SRAM words."""
+        for fault in faults:
+            fault.check(self.machine.inventory, self.memories)
+        struck = [fault for fault in faults if fault.register in self.memories]
+        arrays = fault_arrays([fault for fault in faults if fault.register not in self.memories],
+                              self.machine.inventory)
+        return arrays, words_of(struck, self.memories, self._geometry, env, around)
+
+    def _values(self, fault: Fault, state: np.ndarray, arrays: FaultArrays, words: Words,
+                around: Any) -> tuple[float, float]:
+        """What the struck element holds, and what the fault is about to make of it."""
+        if fault.register in self.memories:
+            now = words._replace(data=words.data.copy(), check=words.check.copy())
+            before = element_value(now, 0, fault.bit, around, self._geometry)
+            strike_words(now, fault.cycle)
+            return before, element_value(now, 0, fault.bit, around, self._geometry)
+        slot = self.machine.inventory.slot(fault.register, fault.index)
+        struck = state.copy()
+        strike(struck, arrays, fault.cycle)
+        return float(state[slot]), float(struck[slot])
+
+    def _advance(self, state: np.ndarray, env: np.ndarray, around: Any, faults: FaultArrays, words: Words, limit: int,
                  stop: bool) -> int:
-        return int(advance(state, self._slots, self._geometry, self._roundings, env, around, faults, limit,
+        return int(advance(state, self._slots, self._geometry, self._roundings, env, around, faults, words, limit,
                            stop))
 
-    def _result(self, env: np.ndarray, around: Any, code: int) -> RunResult:
+    def _result(self, env: np.ndarray, around: Any, words: Words, code: int) -> RunResult:
+        finish_words(words, around, int(env[CYCLE]))
         count = min(int(env[COMPARED]), around.comparisons.shape[0])
         return RunResult(
             output=around.o.copy(),
@@ -223,6 +269,7 @@ class SteppedEngine:
             alarm_cycle=int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None,
             cycles=int(env[CYCLE]),
             hang=code == 1,
+            memory_alarm_cycle=_raised(words),
         )
 
     @cached_property

@@ -1,4 +1,4 @@
-"""One fault: which bit of which register, when, and what happens to it.
+"""One fault: which bit of which register or SRAM word, when, and what happens to it.
 
 Kinds (docs/concepts.md):
   flip    single-event upset: the stored bit is inverted at the start of the cycle, and stays so until the
@@ -11,21 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from accel_sim.machines.inventory import Inventory
+
+if TYPE_CHECKING:
+    from accel_sim.machines.memories import Memories
 
 KINDS = ("flip", "burst", "stuck0", "stuck1")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A transient fault in one element of one register array.
+    """A transient fault in one element of one register array, or in one word of a memory.
 
-    `index` addresses the element (empty for a scalar register), `bit` counts from the least significant
-    stored bit, `cycle` is the machine cycle at whose start the fault acts.
+    `register` is a register array or a memory (`k_sram`). `index` addresses the element (empty for a scalar
+    register; bank, row and word of a memory), `bit` counts from the least significant stored bit (in a memory on
+    through the check bits), `cycle` is the machine cycle at whose start the fault acts.
     """
 
     cycle: int
@@ -36,26 +40,31 @@ class Fault:
     bits: int = 1
     duration: int = 1
 
-    def check(self, inventory: Inventory) -> None:
+    def check(self, inventory: Inventory, memories: Memories | None = None) -> None:
         """Raise ValueError with a clear message if the machine has no such bit or the kind is unknown."""
         if self.kind not in KINDS:
             raise ValueError(f"fault kind {self.kind!r} is not one of {', '.join(KINDS)}")
-        if self.register not in inventory:
+        if self.register not in inventory and (memories is None or self.register not in memories):
             import difflib
 
-            names = [r.name for r in inventory]
+            names = [r.name for r in inventory] + [m.name for m in memories or ()]
             close = difflib.get_close_matches(self.register, names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"no register {self.register!r}{hint} It is one of: {', '.join(names)}")
-        register = inventory[self.register]
         try:
-            inventory.slot(self.register, self.index)
+            if self.register in inventory:
+                width = inventory[self.register].width_bits
+                inventory.slot(self.register, self.index)
+            else:
+                assert memories is not None
+                width = memories[self.register].width_bits
+                memories[self.register].address(self.index)
         except IndexError as error:
             raise ValueError(str(error)) from None
         top = self.bit + (self.bits if self.kind == "burst" else 1)
-        if not (0 <= self.bit and top <= register.width_bits):
+        if not (0 <= self.bit and top <= width):
             raise ValueError(
-                f"{self.register} has bits 0 to {register.width_bits - 1}, "
+                f"{self.register} has bits 0 to {width - 1}, "
                 f"bit {self.bit}{f' and {self.bits - 1} above it' if self.kind == 'burst' else ''} does not fit"
             )
         if self.cycle < 0 or self.duration < 1 or self.bits < 1:

@@ -1,20 +1,21 @@
-"""The fault universe: every stored bit of every register in every cycle, of every head that is run.
+"""The fault universe: every stored bit of every register or SRAM word in every cycle, of every head that is run.
 
 `Universe` is a bijection between 0 … size − 1 and (head, cycle, register, element, bit), known without
-listing it. `Universe.draw` turns fault numbers into points, uniformly: the probability of a register is its
-exposure, bits × cycles.
+listing it; a register may be a memory, whose elements are words. `Universe.draw` turns fault numbers into points,
+uniformly: the probability of a register is its exposure, bits × cycles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from accel_sim.machines.inventory import Inventory, Register
+from accel_sim.machines.inventory import Register
+from accel_sim.machines.memories import Memory
 
 
 class Point(NamedTuple):
@@ -45,22 +46,23 @@ class Universe:
     inventory order, element by element, least significant bit first.
     """
 
-    registers: tuple[Register, ...]
+    registers: tuple[Register | Memory, ...]
     cycles: int
     heads: int = 1
 
     @classmethod
-    def of(cls, inventory: Inventory, cycles: int, heads: int = 1,
+    def of(cls, storage: Iterable[Register | Memory], cycles: int, heads: int = 1,
            components: Sequence[str] | None = None) -> Universe:
-        """The universe of a machine's flip-flops, or of some of its components.
+        """The universe of some storage (an inventory of registers, memories, or both), or of some of its components.
 
-        Raises ValueError if no register belongs to the named components.
+        Raises ValueError if nothing belongs to a named component.
         """
-        known = list(inventory.bits_by("component"))
+        storage = tuple(storage)
+        known = list(dict.fromkeys(r.component for r in storage))
         unknown = [c for c in components or () if c not in known]
         if unknown:
             raise ValueError(f"no component {unknown[0]!r}; this machine has: {', '.join(known)}")
-        chosen = tuple(r for r in inventory if components is None or r.component in components)
+        chosen = tuple(r for r in storage if components is None or r.component in components)
         return cls(chosen, cycles, heads)
 
     @cached_property

@@ -210,9 +210,9 @@ SECTIONS: tuple[Section, ...] = (
         D("heads[].alarm_cycle", "alarm", "cycles", "first cycle in which the (false) alarm can be read, or null"),
     )),
     Section("Fault", ("inject",), "", (
-        D("fault.register", "register", "", "register array, by hardware name"),
-        D("fault.index[]", "index", "", "element of the array; empty for a single register"),
-        D("fault.bit", "bit", "", "stored bit, 0 is least significant"),
+        D("fault.register", "register", "", "register array or memory, by hardware name"),
+        D("fault.index[]", "index", "", "element of the array; empty for a single register; bank, row and word of a memory"),
+        D("fault.bit", "bit", "", "stored bit, 0 is least significant; a memory's check bits follow its data"),
         D("fault.kind", "kind", "", "flip, burst, stuck0 or stuck1"),
         D("fault.bits", "bits", "bits", "adjacent bits that a burst inverts; 1 for other kinds"),
         D("fault.duration_cycles", "duration", "cycles", "cycles for which a stuck bit is held; 1 for other kinds"),
@@ -225,7 +225,7 @@ SECTIONS: tuple[Section, ...] = (
         D("where.role", "role", "", "what such registers hold"),
         D("where.about", "register", "", "what this register is for"),
         D("where.shape[]", "shape", "", "shape of the array"),
-        D("where.width_bits", "width", "bits", "stored bits of an element"),
+        D("where.width_bits", "width", "bits", "stored bits of an element; of a memory, of a word with its check bits"),
         D("where.format", "format", "", "format of the arithmetic that writes it"),
         D("where.stored_format", "stored as", "", "format whose bits can be struck"),
         D("where.holds", "holds", "", "what the schedule says it held; null if it was dead: nothing reads it before it "
@@ -238,7 +238,18 @@ SECTIONS: tuple[Section, ...] = (
         D("when.machine_cycle", "machine cycle", "cycles", "the same moment without stalls"),
         D("when.run_cycles", "run", "cycles", "length of the fault-free run"),
     )),
-    Section("Value", ("inject",), "", (
+    Section("Word", ("inject",), "For a fault in SRAM; `word` is null otherwise.", (
+        D("word.protection", "protection", "", "none, parity or secded: `memory.ecc`"),
+        D("word.elements", "elements", "", "elements of a word"),
+        D("word.data_bits", "data", "bits", "data bits of a word; check bits have the numbers from here on"),
+        D("word.check_bits", "check bits", "bits", "its check bits"),
+        D("word.read_cycle", "read", "cycles", "clock cycle in which it was read next (the length of the run if it left with "
+          "the outputs at its end); null if it was written again first"),
+        D("word.decoder", "decoder", "", "what that read made of it: not read, nothing wrong, corrected, detected (the data "
+          "flowed on as it was) or passed on (wrong bits, not noticed)"),
+        D("word.alarm_cycle", "memory alarm", "cycles", "first cycle in which the memory alarm can be read, or null"),
+    )),
+    Section("Value", ("inject",), "Of a memory's word: the element that the bit belongs to; NaN for a check bit.", (
         D("value.before", "before", "", "value in the register before the fault"),
         D("value.after", "after", "", "value after it"),
         D("value.before_bits", "before", "", "stored pattern before, in hexadecimal; null if the stored format is not "
@@ -256,14 +267,16 @@ SECTIONS: tuple[Section, ...] = (
         D("attention[].after[]", "after", "", "share of each of these keys"),
     )),
     Section("Comparison", ("inject",), "The telling comparison of the faulty run: the first over its limit, else the one with the "
-            "largest |residual|. `comparison` and `alarm` are null for an unprotected design.", (
+            "largest |residual|. `comparison` is null for an unprotected design, and so is `alarm` unless a word with check "
+            "bits was struck.", (
         D("comparison.residual", "residual", "output units", "predicted − actual"),
         D("comparison.limit", "limit", "output units", "what the comparison allows"),
         D("comparison.predicted", "predicted", "output units", "sum of the outputs as the check unit predicts it"),
         D("comparison.actual", "actual", "output units", "sum of the outputs as delivered"),
         D("comparison.clean_residual", "fault-free residual", "output units", "residual of the telling comparison without the "
           "fault"),
-        D("alarm.cycle", "alarm", "cycles", "first cycle in which the alarm can be read; null for no alarm"),
+        D("alarm.by", "alarm by", "", "whose alarm can be read first: checker, memory or none"),
+        D("alarm.cycle", "alarm", "cycles", "first cycle in which it can be read; null for no alarm"),
         D("alarm.latency_cycles", "latency", "cycles", "alarm.cycle − fault.cycle; null for no alarm"),
     )),
     Section("Outcome", ("inject",), "", (
@@ -277,10 +290,10 @@ SECTIONS: tuple[Section, ...] = (
         D("outcome.cycles", "run", "cycles", "length of the faulty run"),
         D("outcome.hang", "hang", "", "the machine did not finish in time and was stopped"),
     )),
-    Section("Registers", ("inject",), "With `--list`: every register array that can be struck.", (
-        D("registers[].name", "register", "", "register array, by hardware name"),
+    Section("Registers", ("inject",), "With `--list`: every register array that can be struck, then every memory.", (
+        D("registers[].name", "register", "", "register array or memory, by hardware name"),
         D("registers[].shape[]", "shape", "", "its shape; empty for a single register"),
-        D("registers[].width_bits", "bits each", "bits", "stored bits of an element"),
+        D("registers[].width_bits", "bits each", "bits", "stored bits of an element, or of a word with its check bits"),
         D("registers[].bits", "bits", "bits", "stored bits of the whole array"),
         D("registers[].format", "format", "", "format whose bits can be struck"),
         D("registers[].role", "role", "", "what it holds"),

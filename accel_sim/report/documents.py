@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from accel_sim.campaign.runner import CampaignResult
     from accel_sim.cost import CostReport, Estimate
     from accel_sim.engines.result import Comparison, RunResult
-    from accel_sim.machines.inventory import Inventory
+    from accel_sim.machines.inventory import Register
     from accel_sim.machines.lanes import LanesMachine
+    from accel_sim.machines.memories import Memory
 
 
 def run_document(run: Simulation) -> dict[str, Any]:
@@ -46,7 +47,8 @@ def run_document(run: Simulation) -> dict[str, Any]:
 def inject_document(config: Config, story: Explanation) -> dict[str, Any]:
     """The document of `accel-sim inject`."""
     fault, register, holds, harm = story.fault, story.register, story.occupant, story.severity
-    told, clean = telling(story.faulty), telling(story.golden)
+    told, clean, word = telling(story.faulty), telling(story.golden), story.word
+    by, alarm_cycle = story.faulty.raised
     return {
         **head_of_document("inject", config),
         "fault": {
@@ -82,9 +84,18 @@ def inject_document(config: Config, story: Explanation) -> dict[str, Any]:
         "value": {
             "before": story.old_value,
             "after": story.new_value,
-            "before_bits": _pattern(story.old_bits, register.width_bits),
-            "after_bits": _pattern(story.new_bits, register.width_bits),
+            "before_bits": _pattern(story.old_bits, register.stored.width_bits),
+            "after_bits": _pattern(story.new_bits, register.stored.width_bits),
         },
+        "word": {
+            "protection": word.memory.protection,
+            "elements": word.memory.word_elements,
+            "data_bits": word.memory.word_bits,
+            "check_bits": word.memory.check_bits,
+            "read_cycle": word.read_cycle,
+            "decoder": word.decoder,
+            "alarm_cycle": word.alarm_cycle,
+        } if word else None,
         "reach": {"scores": story.score_changes, "weights": story.weight_changes, "rows": story.queries},
         "attention": [
             {
@@ -103,7 +114,11 @@ def inject_document(config: Config, story: Explanation) -> dict[str, Any]:
             "actual": told.actual if told else None,
             "clean_residual": clean.residual,
         } if clean else None,
-        "alarm": {"cycle": story.faulty.alarm_cycle, "latency_cycles": story.latency_cycles} if clean else None,
+        "alarm": {
+            "by": by,
+            "cycle": alarm_cycle,
+            "latency_cycles": story.latency_cycles,
+        } if clean or (word and word.memory.check_bits) else None,
         "outcome": {
             "class": story.outcome,
             "rel_l2": harm.rel_l2,
@@ -117,8 +132,8 @@ def inject_document(config: Config, story: Explanation) -> dict[str, Any]:
     }
 
 
-def registers_document(config: Config, inventory: Inventory) -> dict[str, Any]:
-    """The document of `accel-sim inject --list`."""
+def registers_document(config: Config, storage: Iterable[Register | Memory]) -> dict[str, Any]:
+    """The document of `accel-sim inject --list`: registers and memories."""
     return {
         **head_of_document("inject", config),
         "registers": [
@@ -132,7 +147,7 @@ def registers_document(config: Config, inventory: Inventory) -> dict[str, Any]:
                 "component": register.component,
                 "about": register.about,
             }
-            for register in inventory
+            for register in storage
         ],
     }
 

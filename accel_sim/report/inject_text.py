@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from accel_sim.machines.inventory import Register
+    from accel_sim.machines.memories import Memory
 
 MOST_KEYS = 8
 """Keys that the attention table lists."""
@@ -26,10 +27,17 @@ VERDICTS = {
 }
 assert set(VERDICTS) == set(OUTCOMES)
 
+DECODER = {
+    "nothing wrong": "nothing in it was wrong",
+    "corrected": "corrected on the way out",
+    "detected": "wrong bits were seen, and flowed on",
+    "passed on": "wrong bits were delivered, and not seen",
+}
+
 COLOURS = {"detected": "green", "silent": "bold red", "false_alarm": "yellow", "masked": "dim"}
 
 
-def show_inject(console: Console, document: Mapping[str, Any], register: Register) -> None:
+def show_inject(console: Console, document: Mapping[str, Any], register: Register | Memory) -> None:
     """Print the document of an injection."""
     show_title(console, document)
     console.print(labelled(_story(document)))
@@ -51,7 +59,7 @@ def show_inject(console: Console, document: Mapping[str, Any], register: Registe
 
 
 def show_registers(console: Console, document: Mapping[str, Any]) -> None:
-    """Print the register arrays that can be struck."""
+    """Print the register arrays and memories that can be struck."""
     show_title(console, document)
     rows = [
         (r["name"], r["component"], r["format"], "×".join(map(str, r["shape"])) or "1", str(r["width_bits"]),
@@ -73,14 +81,32 @@ def _story(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     fault, where, when, reach = (document[name] for name in ("fault", "where", "when", "reach"))
     yield "fault", f"{_kind(fault)} of {element(fault)} at cycle {count(fault['cycle'])}, in layer {fault['layer']} " \
                    f"head {fault['head']}"
-    yield "where", f"{where['about']} ({where['role']} register of component {where['component']}, " \
-                   f"{where['stored_format']}, {where['width_bits']} bit{'s' if where['width_bits'] > 1 else ''})"
+    word = document["word"]
+    if word is None:
+        yield "where", f"{where['about']} ({where['role']} register of component {where['component']}, " \
+                       f"{where['stored_format']}, {where['width_bits']} bit{'s' if where['width_bits'] > 1 else ''})"
+    else:
+        yield "where", f"{where['about']} (word of component {where['component']}: " \
+                       f"{_several(word['elements'], where['stored_format'] + ' element')}" \
+                       f"{', ' + _several(word['check_bits'], 'check bit') if word['check_bits'] else ''})"
     yield "held", _held(where)
+    if word is not None:
+        yield "read", _read(word)
     yield "when", f"{when['phase']}; cycle {count(fault['cycle'])} of {count(when['run_cycles'])}" + (
         f", while the pipeline was held by the memory (machine cycle {count(when['machine_cycle'])})"
         if when["stalled"] else "")
     yield "reached", (f"{_several(reach['scores'], 'score')}, {_several(reach['weights'], 'attention weight')}, "
                       f"{_several(len(reach['rows']), 'output row')}" + _rows(reach["rows"]))
+
+
+def _read(word: Mapping[str, Any]) -> str:
+    if word["read_cycle"] is None:
+        told = "not before it is written again"
+    else:
+        told = f"in cycle {count(word['read_cycle'])}: {DECODER[word['decoder']]}"
+    if word["alarm_cycle"] is not None:
+        told += f"; the memory alarm can be read in cycle {count(word['alarm_cycle'])}"
+    return f"{told} (memory.ecc: {word['protection']})"
 
 
 def _kind(fault: Mapping[str, Any]) -> str:
@@ -121,11 +147,16 @@ def _format_note(document: Mapping[str, Any]) -> str:
     return f"struck as {where['stored_format']}, computed in {where['format']}"
 
 
-def _patterns(document: Mapping[str, Any], register: Register) -> Text:
-    """Before and after, as number and as bits, with marks under the struck ones."""
+def _patterns(document: Mapping[str, Any], register: Register | Memory) -> Text:
+    """Before and after, as number and as bits, with marks under the struck ones; of a memory's word, the element that
+    was struck."""
     from rich.text import Text
 
-    value, fault = document["value"], document["fault"]
+    value, fault, word = document["value"], document["fault"], document["word"]
+    width_bits = register.stored.width_bits
+    bit = fault["bit"] if word is None else fault["bit"] % width_bits
+    if word is not None and fault["bit"] >= word["data_bits"]:
+        return Text(f"check bit {fault['bit'] - word['data_bits']} of the word, not its data", style="dim")
     numbers = [f"{_exact(value[name])}" for name in ("before", "after")]
     width = max(map(len, numbers))
     text = Text()
@@ -138,12 +169,12 @@ def _patterns(document: Mapping[str, Any], register: Register) -> Text:
             text.append(bits, style="dim")
         text.append("\n")
     if value["before_bits"] is not None:
-        struck = range(fault["bit"], fault["bit"] + fault["bits"])
-        marks = "".join("^" if i in struck else " " for i in range(register.width_bits - 1, -1, -1))
+        struck = range(bit, bit + fault["bits"])
+        marks = "".join("^" if i in struck else " " for i in range(width_bits - 1, -1, -1))
         text.append(" " * (8 + width + 3) + _cut(marks, register).rstrip(), style="bold red")
-        text.append(f"  {_field(register, fault['bit'])}", style="dim")
+        text.append(f"  {_field(register, bit)}", style="dim")
     else:
-        text.append(f"bit {fault['bit']} of the stored {register.stored.name}: {_field(register, fault['bit'])}",
+        text.append(f"bit {bit} of the stored {register.stored.name}: {_field(register, bit)}",
                     style="dim")
     return text
 
@@ -155,11 +186,11 @@ def _exact(value: float) -> str:
     return f"{value:.9g}"
 
 
-def _spaced(bits: int, register: Register) -> str:
-    return _cut(f"{bits:0{register.width_bits}b}", register)
+def _spaced(bits: int, register: Register | Memory) -> str:
+    return _cut(f"{bits:0{register.stored.width_bits}b}", register)
 
 
-def _cut(digits: str, register: Register) -> str:
+def _cut(digits: str, register: Register | Memory) -> str:
     """Sign, exponent and fraction set apart; counters in fours."""
     stored = register.stored
     if stored.kind == "uint":
@@ -169,13 +200,13 @@ def _cut(digits: str, register: Register) -> str:
     return f"{digits[0]} {digits[1:1 + stored.exponent_bits]} {digits[1 + stored.exponent_bits:]}"
 
 
-def _field(register: Register, bit: int) -> str:
+def _field(register: Register | Memory, bit: int) -> str:
     stored = register.stored
     if stored.kind == "uint":
         return f"bit {bit}, worth {1 << bit}"
     if bit < stored.mantissa_bits:
         return f"fraction bit {bit}"
-    return "sign" if bit == register.width_bits - 1 else f"exponent bit {bit - stored.mantissa_bits}"
+    return "sign" if bit == stored.width_bits - 1 else f"exponent bit {bit - stored.mantissa_bits}"
 
 
 # -- what came of it ------------------------------------------------------------------------------------------
@@ -223,7 +254,8 @@ def _check(document: Mapping[str, Any]) -> Iterator[Line]:
     if alarm["cycle"] is None:
         yield line("alarm.cycle", "none", "", "")
     else:
-        yield line("alarm.cycle", count(alarm["cycle"]), "the first cycle in which it can be read", "")
+        yield line("alarm.cycle", count(alarm["cycle"]),
+                   f"the first cycle in which it can be read; raised by the {alarm['by']}", "")
         yield line("alarm.latency_cycles", count(alarm["latency_cycles"]), "from the strike to the alarm")
 
 

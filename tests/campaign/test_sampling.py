@@ -77,7 +77,13 @@ def test_fields_are_those_of_the_stored_format(tiny):
     machine = assemble(tiny.changed({"faults.register_format": {"state": "bf16"}}), measure=False).machine
     assert field_of_bit(machine.inventory["m"]) == ("mantissa",) * 7 + ("exponent",) * 8 + ("sign",)
     assert set(field_of_bit(machine.inventory["key"])) == {"int"}
-    assert {field for register in machine.inventory for field in field_of_bit(register)} == set(FIELDS)
+    assert {field for register in machine.inventory for field in field_of_bit(register)} == set(FIELDS) - {"check"}
+
+
+def test_fields_of_a_word_are_those_of_its_elements_and_its_check_bits(tiny):
+    word = assemble(tiny.changed({"memory.ecc": "secded"}), measure=False).memories["k_sram"]
+    bf16 = ("mantissa",) * 7 + ("exponent",) * 8 + ("sign",)
+    assert field_of_bit(word) == bf16 * 4 + ("check",) * 8
 
 
 @pytest.mark.parametrize("which", ["assembly", "stalled"])
