@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from accel_sim.engines.job import Job
+from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, roundings
 from accel_sim.engines.lanes_golden import golden_comparisons, golden_queries, row_sums
 from accel_sim.engines.lanes_step import COMPARISON_COLUMNS, Roundings
@@ -124,12 +125,15 @@ def golden_run(machine: LanesMachine, job: Job,
     timing = machine.timing(n_queries, n_keys)
     q, k, v = (quiet_operands(x, f) for x in (job.q, job.k, job.v))
     tree = np.zeros(sum(tree_sizes(d)))
-    r = row_sums(v, tree, g, f) if machine.check else np.zeros(n_keys)
+    r = np.zeros(n_keys)
+    if machine.check:
+        row_sums(r, v, tree, g, f)
     sums, terms = np.zeros((n_queries, 2)), np.zeros((n_queries, 2))
     scan_terms = np.zeros((n_queries, g.tiles, 2)) if machine.scans else np.zeros((1, 1, 2))
     P, A, M = keep or (np.empty((0, 0)),) * 3
-    golden_queries(g, f, around, q, np.ascontiguousarray(k.T), v, r, job.scale, tree, keep is not None, P, A, M, sums,
-                   terms, scan_terms)
+    rows, buf, o = np.zeros((4, n_keys)), np.zeros((d, KEYS_AT_ONCE)), np.zeros(d)
+    golden_queries(g, f, around, q, np.ascontiguousarray(k.T), v, r, job.scale, tree, rows, buf, o, keep is not None, P,
+                   A, M, sums, terms, scan_terms)
     clock = Clock(machine, job, timing)
     comparisons: tuple[Comparison, ...] = ()
     if machine.check is not None:

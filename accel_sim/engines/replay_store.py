@@ -13,7 +13,9 @@ class Store(NamedTuple):
     q (Nq, d), k (N, d), k_t (d, N), v (N, d), v_t (d, N): quiet operands, type T. P, A, M (Nq, N), type T: weight,
     correction and running maximum of each key. r (N,) float64: row sums of v. o (Nq, d) float64: outputs.
     sums (Nq, 2): final l and c. terms (Nq, 2): predicted and actual row sum. scan_terms (Nq, tiles, 2): the
-    same, undivided, at each key-tile boundary.
+    same, undivided, at each key-tile boundary. o_at (Nq, K, d) of type T, l_at and c_at (Nq, K) float64: the
+    accumulators of each query after n · spacing keys, for n = 0 … K − 1. out_tree (Nq, W) float64:
+    levels of the adder tree that sums each output row.
     """
 
     q: np.ndarray
@@ -29,3 +31,8 @@ class Store(NamedTuple):
     sums: np.ndarray
     terms: np.ndarray
     scan_terms: np.ndarray
+    o_at: np.ndarray
+    l_at: np.ndarray
+    c_at: np.ndarray
+    out_tree: np.ndarray
+    spacing: int
