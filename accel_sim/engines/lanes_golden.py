@@ -157,25 +157,26 @@ def finish_row(row, terms, o, total, c, chk_total, tree, g, f, recip_table):
 
 
 @kernel
-def golden_queries(g, f, data, q, k_t, v, r, scale, tree, rows, buf, o, keep, P, A, M, sums, terms, scan_terms):
-    """Outputs of every query into data.o, and what the check unit sees of them.
+def golden_queries(g, f, data, first, last, q, k_t, v, r, scale, tree, rows, buf, o, keep, P, A, M, sums, terms,
+                   scan_terms):
+    """Outputs of queries first … last − 1 into data.o, and what the check unit sees of them.
 
     q (Nq, d), k_t (d, N), v (N, d): quiet operands. r (N,): row sums of v. tree (of the tree's size), rows (4, N),
     buf (d, KEYS_AT_ONCE) and o (d,): scratch. keep: whether weights,
-    corrections and maxima go into P, A, M (Nq, N). sums (Nq, 2): final l and c of each query. terms (Nq, 2): its
+    corrections and maxima go into P, A (Nq, N) and M (last − first, N). sums (Nq, 2): final l and c of each query. terms (Nq, 2): its
     predicted and actual row sum. scan_terms (Nq, tiles, 2): the same, undivided, at each key-tile boundary.
     """
     n = g.n_keys
     rst, rc = f.state, f.checker
     scores, weights, corrections, maxima = rows[0], rows[1], rows[2], rows[3]
-    for i in range(g.n_queries):
+    for i in range(first, last):
         score_row(scores, q[i], k_t, buf, g, f, scale, data.digits)
         softmax_row(scores, weights, corrections, maxima, data.bound[i], g, f, data.exp_table)
         if keep:
             for j in range(n):
                 P[i, j] = weights[j]
                 A[i, j] = corrections[j]
-                M[i, j] = maxima[j]
+                M[i - first, j] = maxima[j]
         total = 0.0
         for j in range(n):
             total = add(mul(total, corrections[j], rst), weights[j], rst)

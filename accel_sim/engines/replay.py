@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from accel_sim.engines.golden import Clock, comparison_cycles, golden_run, quiet_operands
+from accel_sim.engines.golden import Clock, Kept, Maxima, comparison_cycles, golden_run, quiet_operands
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, roundings
@@ -141,11 +141,13 @@ class ReplayEngine:
         job, t = self.job, self.element_type
         n_queries, n_keys, d = job.shape
         q, k, v = (quiet_operands(x, self.roundings).astype(t) for x in (job.q, job.k, job.v))
-        P, A, M = (np.zeros((n_queries, n_keys), t) for _ in range(3))
-        result, r, sums, terms, scan_terms = golden_run(self.machine, job, (P, A, M))
+        kept_rows = Kept(np.zeros((n_queries, n_keys), t), np.zeros((n_queries, n_keys), t), Maxima())
+        result, r, sums, terms, scan_terms = golden_run(self.machine, job, kept_rows)
+        m_start, m_key, m_value = kept_rows.maxima.arrays
         spacing = max(MIN_SPACING, -(-n_keys // MAX_KEPT))
         kept = max(1, -(-n_keys // spacing))
-        store = Store(q=q, k=k, k_t=np.ascontiguousarray(k.T), v=v, v_t=np.ascontiguousarray(v.T), P=P, A=A, M=M,
+        store = Store(q=q, k=k, k_t=np.ascontiguousarray(k.T), v=v, v_t=np.ascontiguousarray(v.T), P=kept_rows.P,
+                      A=kept_rows.A, m_start=m_start, m_key=m_key, m_value=m_value,
                              r=r, o=result.output, sums=sums, terms=terms, scan_terms=scan_terms, o_at=np.zeros((n_queries, kept, d), t),
                              l_at=np.zeros((n_queries, kept)), c_at=np.zeros((n_queries, kept)),
                       out_tree=np.zeros((n_queries, sum(tree_sizes(d)))), spacing=spacing)

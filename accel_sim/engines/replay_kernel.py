@@ -32,6 +32,7 @@ from accel_sim.engines.replay_rows import (
     both_chains,
     checksum_chain,
     column_chain,
+    golden_maximum,
     keep_accumulators,
     lanes_checksum,
     lanes_column,
@@ -285,7 +286,7 @@ def before_key(i, j, st, data):
     """(maximum, seen) of query i before key j is met, in the golden run."""
     if j == 0 or data.bound[i] < 0:
         return 0.0, False
-    return np.float64(st.M[i, min(j - 1, data.bound[i])]), True
+    return golden_maximum(i, min(j - 1, data.bound[i]), st), True
 
 
 @inner
@@ -301,11 +302,10 @@ def with_score(P, A, i, j, s, st, g, f, data, scale, w):
     changed = not (same_bits(p, np.float64(P[j])) and same_bits(a, np.float64(A[j])))
     P[j] = p
     A[j] = a
-    if not same_bits(m, np.float64(st.M[i, j])):
+    if not same_bits(m, golden_maximum(i, j, st)):
         changed = True
         bound = data.bound[i]
-        resume_softmax(P, A, st.M[i], w.S, st.q[i], st.k_t, j + 1, m, True, bound, bound, j + 1, w, g, f,
-                       data, scale)
+        resume_softmax(P, A, i, j + 1, m, True, bound, bound, j + 1, st, w, g, f, data, scale)
     return changed
 
 
@@ -313,8 +313,7 @@ def with_score(P, A, i, j, s, st, g, f, data, scale, w):
 def with_maximum(P, A, i, j, m, seen, bound, st, g, f, data, scale, w):
     """Weights of query i when key j is met with maximum m, and keys up to `bound` are allowed from there on."""
     copy_row(P, A, i, st)
-    resume_softmax(P, A, st.M[i], w.S, st.q[i], st.k_t, j, m, seen, bound, data.bound[i], j, w, g, f, data,
-                   scale)
+    resume_softmax(P, A, i, j, m, seen, bound, data.bound[i], j, st, w, g, f, data, scale)
 
 
 @inner
@@ -757,9 +756,8 @@ def replay_shared(code, block, j, at, level, k, st, g, f, data, scale, w):
                 # The key is skipped: the maximum stays.
                 w.P[j] = 0.0
                 w.A[j] = unit
-                if not same_bits(m, np.float64(st.M[i, j])) or not seen:
-                    resume_softmax(w.P, w.A, st.M[i], w.S, st.q[i], st.k_t, j + 1, m, seen, bound, bound, j + 1,
-                                   w, g, f, data, scale)
+                if not same_bits(m, golden_maximum(i, j, st)) or not seen:
+                    resume_softmax(w.P, w.A, i, j + 1, m, seen, bound, bound, j + 1, st, w, g, f, data, scale)
             else:
                 # A masked key gets in; every later one is masked, so that the maximum matters to it alone.
                 scores_range(w.S, st.q[i], st.k_t, j, j + 1, w.buf, w.products, g, f, scale, data.digits)

@@ -114,12 +114,11 @@ def add_rows_t(buf, a, b, count, direct, r):
 
 
 @inner
-def resume_softmax(P, A, M, S, q, k_t, start, m, seen, bound, golden_bound, fresh, w, g, f, data, scale):
-    """Run the max and exp stages again from key `start`, with maximum m before it, until the maximum is again
-    the golden one; overwrites P and A from there.
+def resume_softmax(P, A, i, start, m, seen, bound, golden_bound, fresh, st, w, g, f, data, scale):
+    """Run the max and exp stages of query i again from key `start`, with maximum m before it, until the maximum is
+    again the golden one; overwrites P and A from there.
 
-    M (N,): golden maxima of the row. S (N,): scores, of which the keys from `fresh` on have not been computed
-    yet (they are, a run of keys at a time, from q). bound, golden_bound: last allowed key now, and in the
+    The scores w.S are there up to key `fresh`; the others are computed, a run of keys at a time. bound, golden_bound: last allowed key now, and in the
     golden run. Returns the key from which P and A are golden again.
     """
     n = g.n_keys
@@ -133,15 +132,28 @@ def resume_softmax(P, A, M, S, q, k_t, start, m, seen, bound, golden_bound, fres
             continue
         if j >= fresh:
             upto = min(n, fresh + KEYS_AT_ONCE)
-            scores_range(S, q, k_t, fresh, upto, w.buf, w.products, g, f, scale, data.digits)
+            scores_range(w.S, st.q[i], st.k_t, fresh, upto, w.buf, w.products, g, f, scale, data.digits)
             fresh = upto
-        m, ds, da = max_step(S[j], m, seen, f)
+        m, ds, da = max_step(w.S[j], m, seen, f)
         seen = True
         P[j] = exponential(ds, g, f, data.exp_table)
         A[j] = exponential(da, g, f, data.exp_table) if da != 0.0 else unit
-        if j < n - 1 and j <= golden_bound and same_bits(m, np.float64(M[j])) and bound == golden_bound:
+        if j < n - 1 and j <= golden_bound and bound == golden_bound and same_bits(m, golden_maximum(i, j, st)):
             return j + 1
     return n
+
+
+@inner
+def golden_maximum(i, j, st):
+    """Running maximum of query i after key j, in the golden run."""
+    low, high = st.m_start[i], st.m_start[i + 1]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if st.m_key[middle] <= j:
+            low = middle
+        else:
+            high = middle
+    return np.float64(st.m_value[low])
 
 
 @inner
