@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accel_sim.cli.errors import Interrupted, UsageError
@@ -36,6 +38,12 @@ def campaign(options: Namespace) -> None:
     }
     if document["latency_bins"]:
         files["latency.png"] = lambda: latency_figure(result, f"Detection latency, {name}")
+    if folder is not None and result.computed == 0:
+        # Nothing was added: figures that show these very numbers already are left as they are.
+        figures = [name for name in files if name.endswith(".png")]
+        if _shown(folder.path, document) and all((folder.path / name).exists() for name in figures):
+            for name in figures:
+                del files[name]
     output = Output(document, lambda console: show_campaign(console, document, result.how_to_open()), files)
     emit(output, options, folder)
 
@@ -58,6 +66,19 @@ def _run(config: Config, options: Namespace) -> CampaignResult:
         raise
     except (ValueError, ForeignRunError) as error:
         raise UsageError(str(error)) from error
+
+
+def _shown(path: Path, document: Mapping[str, Any]) -> bool:
+    """Whether the figures in a directory were drawn of a document with the same results."""
+    from accel_sim.report.plain import dumps
+
+    try:
+        before = json.loads((path / "campaign.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    drawn = ("components", "latency_bins", "latency_cycles")
+    now = json.loads(dumps(document))
+    return isinstance(before, dict) and all(before.get(part) == now.get(part) for part in drawn)
 
 
 def outcomes_figure(document: Mapping[str, Any], title: str) -> bytes:

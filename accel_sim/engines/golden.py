@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from accel_sim.engines.job import Job
+from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, roundings
 from accel_sim.engines.lanes_golden import golden_comparisons, golden_queries, row_sums
 from accel_sim.engines.lanes_step import COMPARISON_COLUMNS, Roundings
@@ -110,26 +111,71 @@ class Golden(NamedTuple):
     scan_terms: np.ndarray
 
 
+AT_ONCE = 64
+"""Queries whose running maxima stand in full at a time."""
+
+
+class Maxima:
+    """Running maxima of many queries, by the keys at which they change: a few keys of each.
+
+    Maximum of query i after key j: `value` at the last place in `start`[i] … `start`[i + 1] − 1 whose `key` is at most j.
+    """
+
+    def __init__(self) -> None:
+        self._start, self._key, self._value = [0], [np.empty(0, np.int32)], []
+
+    def extend(self, rows: np.ndarray) -> None:
+        """Add the maxima (count, N) of the next queries."""
+        bits = rows.view(np.int32 if rows.itemsize == 4 else np.int64)
+        changes = np.ones(rows.shape, dtype=bool)
+        changes[:, 1:] = bits[:, 1:] != bits[:, :-1]
+        for row, changed in zip(rows, changes, strict=True):
+            key = np.flatnonzero(changed).astype(np.int32)
+            self._key.append(key)
+            self._value.append(row[key])
+            self._start.append(self._start[-1] + len(key))
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """start (Nq + 1,) int64, key (changes,) int32, value (changes,)."""
+        return np.array(self._start, dtype=np.int64), np.concatenate(self._key), np.concatenate(self._value)
+
+
+class Kept(NamedTuple):
+    """What a golden run is asked to leave behind: weights P and corrections A (Nq, N), and the running maxima."""
+
+    P: np.ndarray
+    A: np.ndarray
+    maxima: Maxima
+
+
 def run_golden(machine: LanesMachine, job: Job) -> RunResult:
     """The fault-free run of `job`: outputs, comparisons, alarm (a false one, if any) and cycles."""
     return golden_run(machine, job).result
 
 
-def golden_run(machine: LanesMachine, job: Job,
-               keep: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None) -> Golden:
-    """`run_golden` with its parts. keep: arrays (Nq, N) that receive every weight, correction and maximum."""
+def golden_run(machine: LanesMachine, job: Job, keep: Kept | None = None) -> Golden:
+    """`run_golden` with its parts. keep: what receives every weight, correction and maximum."""
     n_queries, n_keys, d = job.shape
     g, f = geometry(machine, n_queries, n_keys), roundings(machine)
     around = data(machine, job, g)
     timing = machine.timing(n_queries, n_keys)
     q, k, v = (quiet_operands(x, f) for x in (job.q, job.k, job.v))
     tree = np.zeros(sum(tree_sizes(d)))
-    r = row_sums(v, tree, g, f) if machine.check else np.zeros(n_keys)
+    r = np.zeros(n_keys)
+    if machine.check:
+        row_sums(r, v, tree, g, f)
     sums, terms = np.zeros((n_queries, 2)), np.zeros((n_queries, 2))
     scan_terms = np.zeros((n_queries, g.tiles, 2)) if machine.scans else np.zeros((1, 1, 2))
-    P, A, M = keep or (np.empty((0, 0)),) * 3
-    golden_queries(g, f, around, q, np.ascontiguousarray(k.T), v, r, job.scale, tree, keep is not None, P, A, M, sums,
-                   terms, scan_terms)
+    P, A, M = (np.empty((0, 0)),) * 3 if keep is None else (keep.P, keep.A, np.empty((AT_ONCE, n_keys), keep.P.dtype))
+    rows, buf, o = np.zeros((4, n_keys)), np.zeros((d, KEYS_AT_ONCE)), np.zeros(d)
+    k_t = np.ascontiguousarray(k.T)
+    for first in range(0, n_queries, AT_ONCE):
+        last = min(first + AT_ONCE, n_queries)
+        golden_queries(g, f, around, first, last, q, k_t, v, r, job.scale, tree, rows, buf, o, keep is not None, P, A, M,
+                       sums, terms, scan_terms)
+        if keep is not None:
+            keep.maxima.extend(M[:last - first])
     clock = Clock(machine, job, timing)
     comparisons: tuple[Comparison, ...] = ()
     if machine.check is not None:

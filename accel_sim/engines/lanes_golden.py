@@ -30,15 +30,16 @@ from accel_sim.numerics.arithmetic import add, div, div_vs, mul, mul_vs, sub, tr
 from accel_sim.numerics.dot import fused_sum
 from accel_sim.numerics.jit import kernel
 from accel_sim.numerics.reciprocal import reciprocal_pwl
-from accel_sim.numerics.rounding import quiet
+from accel_sim.numerics.rounding import quiet, round_to
 
 
 @kernel
-def row_sum(x, tree, g, r, flush_below):
-    """Sum of a row through the checker's adder tree; `tree` is scratch of the tree's size."""
+def row_sum(x, tree, g, r, source):
+    """Sum of a row, of format `source`, through the checker's adder tree (format r); `tree` is scratch of the tree's
+    size, and left holding every level."""
     size = g.head_dim
     start = (size + 1) // 2
-    first_level(tree[:start], x, size, r, flush_below)
+    first_level(tree[:start], x, size, r, source)
     size = start
     while size > 1:
         h = (size + 1) // 2
@@ -49,12 +50,34 @@ def row_sum(x, tree, g, r, flush_below):
 
 
 @kernel
-def row_sums(v, tree, g, f):
-    """r_j: the row sum of each value vector, as the check unit forms it."""
-    r = np.empty(v.shape[0])
+def row_sum_with(x, tree, t, value, g, r, source):
+    """`row_sum` of x with element t replaced by `value`; tree: the levels of x itself. Only the path from that
+    element to the root is formed."""
+    n = g.head_dim
+    half = (n + 1) // 2
+    at = t if t < half else t - half
+    if at + half < n:
+        other = quiet(x[at + half if t < half else at], source)
+        value = add(quiet(value, source), other, r)
+    else:
+        value = round_to(quiet(value, source), r)
+    start, n = 0, half
+    while n > 1:
+        half = (n + 1) // 2
+        pair = at + half if at < half else at - half
+        if pair < n:
+            value = add(quiet(value, r), quiet(tree[start + pair], r), r)
+        start += n
+        at = at if at < half else at - half
+        n = half
+    return value
+
+
+@kernel
+def row_sums(r, v, tree, g, f):
+    """r_j: the row sum of each value vector, as the check unit forms it, into r (N,)."""
     for j in range(v.shape[0]):
-        r[j] = row_sum(v[j], tree, g, f.checker, 0.0)
-    return r
+        r[j] = row_sum(v[j], tree, g, f.checker, f.operand)
 
 
 @kernel
@@ -130,30 +153,30 @@ def finish_row(row, terms, o, total, c, chk_total, tree, g, f, recip_table):
         div_vs(row, o, divisor, f.output, f.state.flush_below)
     if g.check:
         terms[0] = normalised(quiet(c, f.checker), divisor_of(chk_total, g, f, recip_table), g, f.checker)
-        terms[1] = row_sum(row, tree, g, f.checker, f.output.flush_below)
+        terms[1] = row_sum(row, tree, g, f.checker, f.output)
 
 
 @kernel
-def golden_queries(g, f, data, q, k_t, v, r, scale, tree, keep, P, A, M, sums, terms, scan_terms):
-    """Outputs of every query into data.o, and what the check unit sees of them.
+def golden_queries(g, f, data, first, last, q, k_t, v, r, scale, tree, rows, buf, o, keep, P, A, M, sums, terms,
+                   scan_terms):
+    """Outputs of queries first … last − 1 into data.o, and what the check unit sees of them.
 
-    q (Nq, d), k_t (d, N), v (N, d): quiet operands. r (N,): row sums of v. tree: scratch. keep: whether weights,
-    corrections and maxima go into P, A, M (Nq, N). sums (Nq, 2): final l and c of each query. terms (Nq, 2): its
+    q (Nq, d), k_t (d, N), v (N, d): quiet operands. r (N,): row sums of v. tree (of the tree's size), rows (4, N),
+    buf (d, KEYS_AT_ONCE) and o (d,): scratch. keep: whether weights,
+    corrections and maxima go into P, A (Nq, N) and M (last − first, N). sums (Nq, 2): final l and c of each query. terms (Nq, 2): its
     predicted and actual row sum. scan_terms (Nq, tiles, 2): the same, undivided, at each key-tile boundary.
     """
     n = g.n_keys
     rst, rc = f.state, f.checker
-    scores, weights, corrections, maxima = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    buf = np.empty((g.head_dim, KEYS_AT_ONCE))
-    o = np.empty(g.head_dim)
-    for i in range(g.n_queries):
+    scores, weights, corrections, maxima = rows[0], rows[1], rows[2], rows[3]
+    for i in range(first, last):
         score_row(scores, q[i], k_t, buf, g, f, scale, data.digits)
         softmax_row(scores, weights, corrections, maxima, data.bound[i], g, f, data.exp_table)
         if keep:
             for j in range(n):
                 P[i, j] = weights[j]
                 A[i, j] = corrections[j]
-                M[i, j] = maxima[j]
+                M[i - first, j] = maxima[j]
         total = 0.0
         for j in range(n):
             total = add(mul(total, corrections[j], rst), weights[j], rst)
@@ -172,7 +195,7 @@ def golden_queries(g, f, data, q, k_t, v, r, scale, tree, keep, P, A, M, sums, t
                     c = add(mul(c, corrections[j], rc), mul(weights[j], r[j], rc), rc)
                 if g.granularity == KEY_TILE and scan < g.tiles:
                     scan_terms[i, scan, 0] = c
-                    scan_terms[i, scan, 1] = row_sum(o, tree, g, rc, 0.0)
+                    scan_terms[i, scan, 1] = row_sum(o, tree, g, rc, f.state)
                     scan += 1
             done = upto
         sums[i, 0] = total

@@ -21,6 +21,7 @@ from accel_sim.numerics.arithmetic import (
     div,
     div_vs,
     maximum,
+    move,
     mul,
     mul_vs,
     mul_vv,
@@ -315,14 +316,14 @@ def check_tail(R, s, g, f, env, data, phase):
     h = (d + 1) // 2
     if g.granularity == KEY_TILE and R[s.norm_scan] != 0.0:
         if R[s.norm_valid] != 0.0:
-            first_level(tree[:h], R[s.norm_o:s.norm_o + d], d, rc, f.state.flush_below)
+            first_level(tree[:h], R[s.norm_o:s.norm_o + d], d, rc, f.state)
             delay[0] = R[s.norm_c]
         valid[0] = R[s.norm_valid]
         last[0] = R[s.norm_last]
         R[s.sum_scan] = 1.0
     else:
         if R[s.out_valid] != 0.0:
-            first_level(tree[:h], R[s.out:s.out + d], d, rc, f.output.flush_below)
+            first_level(tree[:h], R[s.out:s.out + d], d, rc, f.output)
             delay[0] = R[s.pred_term]
         valid[0] = R[s.out_valid]
         closes = R[s.out_last] != 0.0 and (g.granularity != HEAD or phase == TAIL)
@@ -332,15 +333,18 @@ def check_tail(R, s, g, f, env, data, phase):
 
 
 @kernel
-def first_level(out, x, n, r, flush_below):
-    """First level of a tree whose inputs come from another format, perhaps one of a wider range, so that each
-    sum needs the scalar adder. An element that passes through is rounded (and, under flush, its subnormals
-    read as zero) like the sums beside it."""
+def first_level(out, x, n, r, source):
+    """First level of a tree of r's format over inputs of another one, `source`. An element that passes through is
+    rounded (and, under flush, its subnormals read as zero) like the sums beside it."""
     half = (n + 1) // 2
-    for i in range(n - half):
-        out[i] = add(quiet_below(x[i], flush_below), quiet_below(x[i + half], flush_below), r)
+    tiny = source.flush_below
+    if r.kind == 0 or (r.kind == 1 and source.kind != 0):
+        tree_level(out, x, n, r, tiny)  # inputs no wider than the sums
+    else:
+        for i in range(n - half):
+            out[i] = add(quiet_below(x[i], tiny), quiet_below(x[i + half], tiny), r)
     if n - half < half:
-        out[half - 1] = round_to(quiet_below(x[half - 1], flush_below), r)
+        out[half - 1] = round_to(quiet_below(x[half - 1], tiny), r)
 
 
 @kernel
@@ -364,7 +368,7 @@ def normalise(R, s, g, f, data):
         R[s.out_last] = R[s.recip_last]
         if norm_valid:
             R[s.recip] = reciprocal_pwl(norm_l, data.recip_table, f.state)
-            R[s.recip_o:s.recip_o + d] = R[s.norm_o:s.norm_o + d]
+            move(R[s.recip_o:s.recip_o + d], R[s.norm_o:s.norm_o + d])
             R[s.recip_addr] = R[s.norm_addr]
             if g.check:
                 R[s.recip_c] = R[s.norm_c]
@@ -389,7 +393,7 @@ def normalise(R, s, g, f, data):
 def read_lane(R, s, g, lane):
     """Copy a lane's accumulators into the normaliser's operand registers."""
     d = g.head_dim
-    R[s.norm_o:s.norm_o + d] = R[s.o + lane * d:s.o + (lane + 1) * d]
+    move(R[s.norm_o:s.norm_o + d], R[s.o + lane * d:s.o + (lane + 1) * d])
     R[s.norm_l] = R[s.l + lane]
     if g.check:
         R[s.norm_c] = R[s.c + lane]
@@ -493,12 +497,12 @@ def front(R, s, g, f, valid, data):
             R[s.r_delay] = tree[s.out_tree_size - 1]
         tree_shift(tree, valid, d, levels, 0, f.checker)
         if valid[0] != 0.0:
-            first_level(tree[:(d + 1) // 2], v, d, f.checker, f.operand.flush_below)
+            first_level(tree[:(d + 1) // 2], v, d, f.checker, f.operand)
     for i in range(3 + depth, 0, -1):
         if valid[i] != 0.0:
-            v_delay[i] = v_delay[i - 1]
+            move(v_delay[i], v_delay[i - 1])
     if valid[0] != 0.0:
-        v_delay[0] = v
+        move(v_delay[0], v)
 
 
 @kernel
@@ -524,7 +528,7 @@ def step(R, s, g, f, env, data):
     if R[s.out_valid] != 0.0:
         address = int(R[s.out_addr])
         if address < g.n_queries:
-            data.o[address] = R[s.out:s.out + d]
+            move(data.o[address], R[s.out:s.out + d])
     normalise(R, s, g, f, data)
     first_query = (query - row) & g.query_mask
     swapping = phase == SWAP and row < n
@@ -579,8 +583,8 @@ def step(R, s, g, f, env, data):
         bank = int(R[s.kv_bank])
         source = sram_row(bank, tile_row, env[TILE], g)
         if source >= 0:
-            R[s.k:s.k + d] = data.k[source]
-            R[s.v:s.v + d] = data.v[source]
+            move(R[s.k:s.k + d], data.k[source])
+            move(R[s.v:s.v + d], data.v[source])
         else:
             R[s.k:s.k + d] = 0.0
             R[s.v:s.v + d] = 0.0
@@ -640,7 +644,7 @@ def load_lane(R, s, g, data, lane, query):
     d = g.head_dim
     q = R[s.q + lane * d:s.q + (lane + 1) * d]
     if 0 <= query < g.n_queries:
-        q[:] = data.q[query]
+        move(q, data.q[query])
         R[s.bound + lane] = data.bound[query]
         R[s.active + lane] = 1.0
     else:

@@ -8,11 +8,12 @@ the stepped engine from the checkpoint before them.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 
-from accel_sim.engines.golden import Clock, comparison_cycles, golden_run, quiet_operands
+from accel_sim.engines.golden import Clock, Kept, Maxima, comparison_cycles, golden_run, quiet_operands
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, roundings
@@ -26,6 +27,7 @@ from accel_sim.engines.replay_kernel import (
     Outcomes,
     Scratch,
     Where,
+    keep_golden,
     replay_all,
     rows_again,
 )
@@ -34,6 +36,12 @@ from accel_sim.engines.result import RunResult
 from accel_sim.faults.outcome import sum_of_squares
 from accel_sim.machines.lanes import LanesMachine, tree_sizes
 from accel_sim.machines.lanes_schedule import SHARED_BY_LANES, pipeline_stage, skew_dim, tree_level_of
+
+KEPT_BYTES = 1 << 27
+"""Room for rows under another scale or key count, counted in doubles (most are kept as binary32)."""
+
+MIN_SPACING, MAX_KEPT = 16, 16
+"""Golden accumulators are kept every so many keys: not closer than the first, and not more than the second of them."""
 
 
 def where(machine: LanesMachine) -> Where:
@@ -80,6 +88,7 @@ class ReplayEngine:
         self._clockwork = self._wind()
         self._scratch = self._room()
         self._codec = machine.formats["output"].codec
+        self._kept: OrderedDict[tuple[int, int, int, int, float], tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     def outcomes(self, slots: np.ndarray, cycles: np.ndarray, last_cycles: np.ndarray, ops: np.ndarray,
                  masks: np.ndarray, arith: np.ndarray, stored: np.ndarray) -> Outcomes:
@@ -91,7 +100,8 @@ class ReplayEngine:
             max_ulp=np.zeros(n, np.int64), nonfinite=np.zeros(n, np.int64), rows=np.zeros(n, np.int64),
             old_value=np.full(n, np.nan), new_value=np.full(n, np.nan),
         )
-        replay_all(slots, cycles, last_cycles, ops, masks, arith, stored, self._where, self._clockwork, self.store,
+        order = np.argsort(cycles, kind="stable")  # block after block: what a block needs is set up once
+        replay_all(order, slots, cycles, last_cycles, ops, masks, arith, stored, self._where, self._clockwork, self.store,
                    self._g, self.roundings, self._data, self.job.scale, self._codec, self._scratch, out)
         return out
 
@@ -103,10 +113,19 @@ class ReplayEngine:
     def rows_again(self, first: int, last: int, from_key: int, n_keys: int,
                    scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Outputs (count, d) and terms (count, 2) of some queries under another key count and scale; see
-        `replay_kernel.rows_again`."""
+        `replay_kernel.rows_again`. Not to be written to: what faults have in common (they differ in when they strike,
+        and later queries do not) is kept."""
+        key = (first, last, from_key, n_keys, scale)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
         rows, terms = np.zeros((last - first, self._g.head_dim)), np.zeros((last - first, 2))
         rows_again(first, last, from_key, n_keys, scale, self.store, self._g, self.roundings, self._data, self._scratch,
                    rows, terms)
+        if from_key in (0, self._g.n_keys):
+            self._kept[key] = rows.astype(np.float32 if self.machine.formats["output"].precision <= 24 else np.float64), terms
+            while len(self._kept) * rows.nbytes > KEPT_BYTES:
+                self._kept.popitem(last=False)
         return rows, terms
 
     # -- the golden store ----------------------------------------------------------------------------
@@ -120,12 +139,20 @@ class ReplayEngine:
 
     def _run(self) -> tuple[RunResult, Store]:
         job, t = self.job, self.element_type
-        n_queries, n_keys, _ = job.shape
+        n_queries, n_keys, d = job.shape
         q, k, v = (quiet_operands(x, self.roundings).astype(t) for x in (job.q, job.k, job.v))
-        P, A, M = (np.zeros((n_queries, n_keys), t) for _ in range(3))
-        result, r, sums, terms, scan_terms = golden_run(self.machine, job, (P, A, M))
-        return result, Store(q=q, k=k, k_t=np.ascontiguousarray(k.T), v=v, v_t=np.ascontiguousarray(v.T), P=P, A=A, M=M,
-                             r=r, o=result.output, sums=sums, terms=terms, scan_terms=scan_terms)
+        kept_rows = Kept(np.zeros((n_queries, n_keys), t), np.zeros((n_queries, n_keys), t), Maxima())
+        result, r, sums, terms, scan_terms = golden_run(self.machine, job, kept_rows)
+        m_start, m_key, m_value = kept_rows.maxima.arrays
+        spacing = max(MIN_SPACING, -(-n_keys // MAX_KEPT))
+        kept = max(1, -(-n_keys // spacing))
+        store = Store(q=q, k=k, k_t=np.ascontiguousarray(k.T), v=v, v_t=np.ascontiguousarray(v.T), P=kept_rows.P,
+                      A=kept_rows.A, m_start=m_start, m_key=m_key, m_value=m_value,
+                             r=r, o=result.output, sums=sums, terms=terms, scan_terms=scan_terms, o_at=np.zeros((n_queries, kept, d), t),
+                             l_at=np.zeros((n_queries, kept)), c_at=np.zeros((n_queries, kept)),
+                      out_tree=np.zeros((n_queries, sum(tree_sizes(d)))), spacing=spacing)
+        keep_golden(store, self._g, self.roundings, np.zeros(d, t))
+        return result, store
 
     def _wind(self) -> Clockwork:
         machine, job, g = self.machine, self.job, self._g
@@ -176,4 +203,6 @@ class ReplayEngine:
             q=np.zeros(d, t), v=np.zeros(d), rows=np.zeros((p, d)), terms=np.zeros((p, 2)),
             scans=np.zeros((p, g.tiles, 2)), tree=np.zeros(sum(tree_sizes(d))), residual=c.residual.copy(),
             limit=c.limit.copy(), changed=np.zeros(p, np.uint8), value=np.zeros(2),
+            products=np.zeros(d), E=np.zeros(n), spare=np.zeros(n), PT=np.zeros((n, p), t), AT=np.zeros((n, p), t),
+            columns=np.zeros(p, t), checksums=np.zeros(p, np.float32), turned=np.full(1, -1), column=np.zeros(1, np.int64),
         )

@@ -7,6 +7,7 @@ checkpoint of the fault-free run (the state at the start of the swap before it):
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +19,16 @@ from accel_sim.engines.golden import Clock
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_build import data, geometry, initial_state, roundings, slots
 from accel_sim.engines.lanes_golden import add_terms
-from accel_sim.engines.lanes_step import ALARM_CYCLE, COMPARED, CYCLE, ENV_SIZE, STALL, SWAPS, step
+from accel_sim.engines.lanes_step import (
+    ALARM_CYCLE,
+    COMPARED,
+    COMPARISON_COLUMNS,
+    CYCLE,
+    ENV_SIZE,
+    STALL,
+    SWAPS,
+    step,
+)
 from accel_sim.engines.result import RunResult, comparisons_from
 from accel_sim.engines.sram import (
     Words,
@@ -115,12 +125,10 @@ def _raised(words: Words) -> int | None:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The fault-free machine as a swap is about to begin: registers, environment, outputs so far."""
+    """The fault-free machine as a swap is about to begin: registers and environment."""
 
     state: np.ndarray
     env: np.ndarray
-    output: np.ndarray
-    comparisons: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,8 @@ class SteppedEngine:
         self._slots = slots(machine)
         self._geometry = geometry(machine, n_queries, n_keys)
         self._roundings = roundings(machine)
-        self._checkpoints: list[Checkpoint] | None = None
+        self._checkpoints: list[Checkpoint] = []
+        self._log = np.zeros((0, COMPARISON_COLUMNS))
         self._golden: RunResult | None = None
 
     @property
@@ -178,13 +187,12 @@ class SteppedEngine:
         """The fault-free run, computed once; also takes the checkpoints."""
         if self._golden is None:
             state, env, around = self._start()
-            self._checkpoints = []
             none, words = self._arrays((), env, around)
             code = 2
             while code == 2:
-                self._checkpoints.append(
-                    Checkpoint(state.copy(), env.copy(), around.o.copy(), around.comparisons.copy()))
+                self._checkpoints.append(Checkpoint(state.copy(), env.copy()))
                 code = self._advance(state, env, around, none, words, self.watchdog_cycles, True)
+            self._log = around.comparisons[:int(env[COMPARED])].copy()
             self._golden = self._result(env, around, words, code)
         return self._golden
 
@@ -195,28 +203,28 @@ class SteppedEngine:
 
     def inject(self, fault: Fault, terms: np.ndarray | None = None) -> Injection:
         """Run under one fault, from the last checkpoint before it, and no further than to a swap at which every
-        register that will be read again holds, bit for bit, what it held in the fault-free run: the rest is then
-        the fault-free rest.
+        register that will be read again holds, bit for bit, what it held at the same swap of the fault-free run: the rest
+        is then the fault-free rest, as many cycles sooner or later as the swap is.
 
         terms (Nq, 2): predicted and actual row sum of every query in the fault-free run, if known. With them the
         run may also stop where only the sums pred and act differ, since what is added to them is known.
         """
         golden = self.golden()
-        assert self._checkpoints is not None
-        start = max((c for c in self._checkpoints if c.env[CYCLE] <= fault.cycle), key=lambda c: int(c.env[CYCLE]))
+        start = self._checkpoints[bisect_right(self._checkpoints, fault.cycle, key=lambda c: int(c.env[CYCLE])) - 1]
         state, env = start.state.copy(), start.env.copy()
         around = data(self.machine, self.job, self._geometry)
-        around.o[:] = start.output
-        around.comparisons[:] = start.comparisons
+        done, count = self._delivered(env), int(env[COMPARED])
+        around.o[:done] = golden.output[:done]
+        around.comparisons[:count] = self._log[:count]
         arrays, words = self._arrays([fault], env, around)
         none = fault_arrays((), self.machine.inventory)
         self._advance(state, env, around, none, words, fault.cycle, False)
         before, after = self._values(fault, state, arrays, words, around)
-        at_cycle = {int(c.env[CYCLE]): c for c in self._checkpoints}
         code = 2
         while code == 2:
             code = self._advance(state, env, around, arrays, words, self.watchdog_cycles, True)
-            twin = at_cycle.get(int(env[CYCLE])) if code == 2 and env[CYCLE] >= fault.end else None
+            again = code == 2 and env[CYCLE] >= fault.end and env[SWAPS] < len(self._checkpoints)
+            twin = self._checkpoints[int(env[SWAPS])] if again else None
             if twin is not None and settled(words) and self._rejoined(state, env, twin, terms is not None):
                 joined = self._joined(golden, env, around, twin, state, terms)
                 if joined is not None:
@@ -290,24 +298,31 @@ class SteppedEngine:
         return np.flatnonzero(slots), np.flatnonzero(others)
 
     def _rejoined(self, state: np.ndarray, env: np.ndarray, twin: Checkpoint, but_sums: bool) -> bool:
-        """Same registers where it matters, and the same view of the memory system (the alarm log aside)."""
-        mine, theirs = env.copy(), twin.env.copy()
-        mine[ALARM_CYCLE] = theirs[ALARM_CYCLE] = 0
+        """Same registers where it matters, and the same view of the memory system (which begins the tiles of a block
+        anew)."""
         slots = self._read_again[1 if but_sums and not self.machine.scans else 0]
-        return bool(np.array_equal(state[slots].view(np.int64), twin.state[slots].view(np.int64))
-                    and np.array_equal(mine, theirs))
+        return bool(env[STALL] == twin.env[STALL]
+                    and np.array_equal(state[slots].view(np.int64), twin.state[slots].view(np.int64)))
+
+    def _delivered(self, env: np.ndarray) -> int:
+        """Rows in the O SRAM as a swap is about to begin: all but those of the block in the lanes."""
+        return min(max(0, int(env[SWAPS]) - 1) * self.machine.lanes, self.job.shape[0])
 
     def _joined(self, golden: RunResult, env: np.ndarray, around: Any, twin: Checkpoint, state: np.ndarray,
                 terms: np.ndarray | None) -> RunResult | None:
         """What has happened so far, followed by the fault-free rest; None if that cannot be told."""
         machine = self.machine
-        done = max(0, (int(twin.env[SWAPS]) - 1)) * machine.lanes
+        late = int(env[CYCLE] - twin.env[CYCLE])
+        if golden.cycles + late > self.watchdog_cycles:
+            return None
+        done = self._delivered(twin.env)
         output = golden.output.copy()
         output[:done] = around.o[:done]
         # Rows of later blocks may have been written too, by a struck address register; they are delivered
         # again by the rest of the run, so that the fault-free row stands.
-        count = int(env[COMPARED])
-        rest = list(golden.comparisons[count:])
+        room = around.comparisons.shape[0]
+        count = min(int(env[COMPARED]), room)
+        rest = [replace(c, cycle=c.cycle + late) for c in golden.comparisons[int(twin.env[COMPARED]):]]
         alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
         if machine.check is not None and terms is not None and rest and not machine.scans:
             at = machine.inventory.offsets
@@ -319,7 +334,8 @@ class SteppedEngine:
             pred, act = add_terms(terms, done, min(stop, self.job.shape[0]), quiet(pred, rc), quiet(act, rc), rc)
             rest[0] = replace(rest[0], residual=float(sub(pred, act, rc)), predicted=pred, actual=act)
             if alarm is None:
-                alarm = min((self.clock.after(c.cycle) for c in rest if c.alarm), default=None)
-        elif alarm is None:
-            alarm = golden.alarm_cycle
-        return RunResult(output, (*comparisons_from(around.comparisons, count), *rest), alarm, golden.cycles)
+                alarm = min((self.clock.after(c.cycle - late) + late for c in rest if c.alarm), default=None)
+        elif alarm is None and golden.alarm_cycle is not None:
+            alarm = golden.alarm_cycle + late
+        comparisons = (*comparisons_from(around.comparisons, count), *rest)[:room]
+        return RunResult(output, comparisons, alarm, golden.cycles + late)

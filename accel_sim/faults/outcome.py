@@ -60,9 +60,23 @@ def rank(x, codec):
 
 
 @kernel
+def rank_32(x):
+    """`rank` in fp32, by the CPU's own conversion."""
+    bits = np.int64(np.float32(x).view(np.int32))
+    magnitude = bits & np.int64(0x7FFFFFFF)
+    if x != x:
+        magnitude = np.int64(0x7F800001)
+        bits = np.float64(x).view(np.int64)
+    return -magnitude if bits < 0 else magnitude
+
+
+@kernel
 def ulp_distance(a, b, codec):
     """How many steps of the format lie between two values; 2^63 − 1 if there are more (fp64 of both signs)."""
-    low, high = rank(a, codec), rank(b, codec)
+    if codec.kind == 0 and codec.exponent_bits == 8 and codec.mantissa_bits == 23:
+        low, high = rank_32(a), rank_32(b)
+    else:
+        low, high = rank(a, codec), rank(b, codec)
     if low > high:
         low, high = high, low
     if low < 0 and high > _MOST + low:
@@ -84,20 +98,28 @@ def compare_rows(golden, faulty, codec, square):
     for i in range(golden.shape[0]):
         differs = False
         for t in range(golden.shape[1]):
-            a, b = golden[i, t], faulty[i, t]
-            if np.float64(a).view(np.int64) == np.float64(b).view(np.int64):
-                continue
-            differs = True
-            ulp = max(ulp, ulp_distance(a, b, codec))
-            if abs(a) < np.inf and not abs(b) < np.inf:
-                nonfinite += 1
-            elif abs(a) < np.inf:
-                delta = b - a
-                square += delta * delta
-                largest = max(largest, abs(delta))
+            changed, delta, steps, lost = compare_values(golden[i, t], faulty[i, t], codec)
+            differs = differs or changed
+            square += delta * delta
+            largest = max(largest, abs(delta))
+            ulp = max(ulp, steps)
+            nonfinite += lost
         if differs:
             rows += 1
     return square, largest, ulp, nonfinite, rows
+
+
+@kernel
+def compare_values(golden, faulty, codec):
+    """One element of two outputs: (differs, difference where both are finite, ULP distance, newly non-finite: 0 or 1)."""
+    if np.float64(golden).view(np.int64) == np.float64(faulty).view(np.int64):
+        return False, 0.0, np.int64(0), 0
+    ulp = ulp_distance(golden, faulty, codec)
+    if not abs(golden) < np.inf:
+        return True, 0.0, ulp, 0
+    if not abs(faulty) < np.inf:
+        return True, 0.0, ulp, 1
+    return True, faulty - golden, ulp, 0
 
 
 @kernel

@@ -96,6 +96,13 @@ def maximum(a: float, b: float) -> float:
 
 
 @kernel
+def move(out: Vector, x: Vector) -> None:
+    """out[i] = x[i]: a register that takes another's value as it is. (A slice assignment would allocate.)"""
+    for i in range(out.shape[0]):
+        out[i] = x[i]
+
+
+@kernel
 def mul_vs(out: Vector, a: Vector, s: float, r: Rounding, tiny_a: float) -> None:
     """out[i] = round(a[i] * s)."""
     if r.kind == 1:

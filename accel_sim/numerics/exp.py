@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from accel_sim.numerics.arithmetic import make_odd
 from accel_sim.numerics.formats import Rounding
 from accel_sim.numerics.jit import Word, kernel
-from accel_sim.numerics.rounding import from_bits, round_to
+from accel_sim.numerics.rounding import bits_of, from_bits, round_to
 
 Table = NDArray[np.int64]
+Vector = NDArray[np.float64]
 
 _INV_LN2 = float.fromhex("0x1.71547652b82fep+0")
 # ln 2 in three parts; 40 bits each, so that k * part is exact for the |k| <= 1100 that occur.
@@ -27,6 +28,7 @@ _LN2_MIDDLE = float.fromhex("0x1.9ef35793c6000p-41")
 _LN2_LOW = float.fromhex("0x1.673007e5ed5e8p-81")
 _LN2_REST = float.fromhex("0x1.9ef35793c7673p-41")  # middle and low in one
 _TO_INTEGER = 1.5 * 2.0**52  # adding and subtracting it rounds to an integer, to nearest even
+_TO_INTEGER_BITS = np.int64(0x4338 << 48)
 _SPLIT = 2.0**27 + 1.0
 
 _TERMS = 23
@@ -144,6 +146,49 @@ def exp_exact(x: float, r: Rounding) -> float:
         return below
     y, error = _exp_slow(x, k)
     return round_to(scale_by_power(make_odd(y, error), power), r)
+
+
+@kernel
+def exp_exact_row(out: Vector, x: Vector, first: int, last: int, spare: Vector, r: Rounding) -> None:
+    """out[j] = exp_exact(x[j], r) for first <= j < last, r narrower than fp64. `spare`: scratch of out's size.
+
+    The same operations on every element, without branches, so that the loop vectorises; the few elements whose two
+    ends round differently are computed one by one afterwards.
+    """
+    for j in range(first, last):
+        # Out-of-range elements are clamped here and overwritten below.
+        z = x[j]
+        z = z if z < 710.0 else 710.0
+        z = z if z > -746.0 else -746.0
+        shifted = z * _INV_LN2 + _TO_INTEGER
+        k = shifted - _TO_INTEGER
+        high = z - k * _LN2_HIGH
+        rest = k * _LN2_REST
+        t = high - rest
+        t_low = (high - t) - rest
+        t2 = t * t
+        t4 = t2 * t2
+        t8 = t4 * t4
+        low_terms = (_C2 + t * _C3) + t2 * (_C4 + t * _C5)
+        middle_terms = (_C6 + t * _C7) + t2 * (_C8 + t * _C9)
+        high_terms = (_C10 + t * _C11) + t2 * (_C12 + t * _C13) + t4 * _C14
+        curve = t2 * ((low_terms + t4 * middle_terms) + t8 * high_terms)
+        s = 1.0 + t
+        y = s + ((t - (s - 1.0)) + (t_low + curve))
+        doubt = y * 2.0**-50
+        # k as an integer stands in the low bits of `shifted`; a logical shift halves it once it is positive.
+        power = bits_of(shifted) - _TO_INTEGER_BITS
+        half = (((power + np.int64(2048)) & np.int64(0xFFFF)) >> np.int64(1)) - np.int64(1024)
+        scale = from_bits((half + np.int64(1023)) << np.int64(52))
+        rest_scale = from_bits((power - half + np.int64(1023)) << np.int64(52))
+        out[j] = (y - doubt) * scale * rest_scale
+        spare[j] = (y + doubt) * scale * rest_scale
+    for j in range(first, last):
+        z = x[j]
+        below, above = round_to(out[j], r), round_to(spare[j], r)
+        if below != above or not z < 710.0 or z < -746.0:
+            below = exp_exact(z, r)
+        out[j] = below
 
 
 @kernel

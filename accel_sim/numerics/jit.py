@@ -3,6 +3,9 @@
 * no fast-math and no contraction: every operation is the IEEE one that is written;
 * ``error_model="numpy"``: a division by zero is an infinity, not an exception;
 * ``nogil``: kernels run in threads;
+* no reference counts: a kernel allocates nothing, it works on arrays that its caller owns. (Numba otherwise counts, with
+  an atomic operation each time, every array that is taken out of a tuple and every view; that was half the time of
+  the replay engine);
 * cached on disk, where that can be written; the cache is stale as soon as *any* file that the kernel may have inlined
   changes.
 
@@ -40,6 +43,9 @@ def _source_stamp(folder: Path) -> str:
     return digest.hexdigest()
 
 
+_OPTIONS: Any = {"error_model": "numpy", "nogil": True, "_nrt": False}
+
+
 def kernel(function: F) -> F:
     """Compile `function` for the numeric kernels; use as a decorator.
 
@@ -47,9 +53,9 @@ def kernel(function: F) -> F:
     """
     compiled: Any
     try:
-        compiled = njit(cache=True, error_model="numpy", nogil=True)(function)
+        compiled = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # nowhere to keep it: a read-only installation, and a user without a cache folder
-        compiled = njit(error_model="numpy", nogil=True)(function)
+        compiled = njit(**_OPTIONS)(function)
     index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)  # absent when compilation is disabled
     if index is not None and hasattr(index, "_source_stamp"):
         index._source_stamp = _source_stamp(Path(function.__code__.co_filename).resolve().parent)
@@ -59,6 +65,5 @@ def kernel(function: F) -> F:
 def inner(function: F) -> F:
     """Like `kernel`, for a function that only other kernels call: it has no entry from Python and no cache file of
     its own (it is part of its callers' cached code), and compiles faster for that."""
-    options: Any = {"error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    compiled: Any = njit(**options)(function)
+    compiled: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
     return compiled  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from accel_sim.assembly import Assembly, assemble
 from accel_sim.campaign.columns import Batch
 from accel_sim.campaign.injector import SteppedInjector
 from accel_sim.campaign.replay import ReplayInjector
+from accel_sim.campaign.sampling import Sampler, Sampling
 from accel_sim.config import load_config
 from accel_sim.faults.fault import KINDS
 from engines.draw import random_machine
@@ -31,6 +32,10 @@ CASES = {
     "serial, true bf16, reciprocal, causal": {
         "architecture.dot": "serial", "architecture.divide": {"kind": "reciprocal_pwl", "pieces": 16},
         "workload.mask.causal": True, **NARROW, **OWN,
+    },
+    "long rows, wide lanes": {
+        "architecture.lanes": 5, "architecture.head_dim": 16, "architecture.max_keys": 256, "workload.queries": 12,
+        "workload.keys": 150,
     },
     "flushed": {"architecture.subnormals": "flush", **QUERY_BLOCK},
 }  # fmt: skip
@@ -63,9 +68,31 @@ def test_records_are_those_of_the_stepped_engine_on_any_machine(seed):
         assert_same_records(assemble(machine.config.changed(changes), measure=False), 120)
 
 
-def assert_same_records(assembly: Assembly, count: int) -> Batch:
+SMALL = {
+    "architecture.head_dim": 2, "architecture.key_tile": 2, "architecture.max_keys": 4, "architecture.max_queries": 4,
+    "workload.queries": 3, "workload.keys": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_records_are_those_of_the_stepped_engine_at_every_point_of_a_small_universe(kind):
+    """Every bit of every register in every cycle."""
+    formats = {role: "fp8_e5m2" for role in ("operand", "score", "exp", "state", "output")} | {"checker": "bf16"}
+    config = load_config("tiny").changed({
+        **SMALL, "architecture.formats": formats, "checker.units.0.threshold": {"kind": "absolute", "value": 0.05},
+        "faults.kinds": [kind],
+    })
+    assembly = assemble(config, measure=False)
+    sampler = Sampling("exhaustive").sampler(assembly)
+    stepped = assert_same_records(assembly, assembly.universe.size, sampler)
+    assert np.array_equal(np.sort(stepped["point"]), np.arange(assembly.universe.size))
+    assert set(np.unique(stepped["register"])) == set(range(len(assembly.universe.registers)))
+    assert len(np.unique(stepped["outcome"])) == 4
+
+
+def assert_same_records(assembly: Assembly, count: int, sampler: Sampler | None = None) -> Batch:
     """Both injectors write the same columns; returns them."""
-    stepped, replayed = (make(assembly).records(0, count) for make in (SteppedInjector, ReplayInjector))
+    stepped, replayed = (make(assembly, sampler).records(0, count) for make in (SteppedInjector, ReplayInjector))
     for name, column in stepped.items():
         other = replayed[name]
         if column.dtype.kind == "f":

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from accel_sim.numerics import FORMATS, exp_exact, exp_pwl, exp_pwl_table, product_format
-from accel_sim.numerics.exp import EXP_PWL_ERROR, _exp_slow
+from accel_sim.numerics.exp import EXP_PWL_ERROR, _exp_slow, exp_exact_row
 
 from .drivers import each_exp, each_exp_pwl
 from .reference import (
@@ -147,10 +147,28 @@ def test_long_double_authority_agrees_with_mpmath() -> None:
     assert_same_bits(authority(x, "fp32", "keep"), by_mpmath(x, "fp32", "keep"), x)
 
 
-def test_hardest_fp32_arguments() -> None:
+def hardest() -> Values:
     bits = np.array([int(word, 16) for word in HARDEST_FP32.split()], dtype=np.uint32)
-    x = bits.view(np.float32).astype(np.float64)
+    return bits.view(np.float32).astype(np.float64)
+
+
+def test_hardest_fp32_arguments() -> None:
+    x = hardest()
     assert_same_bits(exact(x, "fp32"), by_mpmath(x, "fp32", "keep"), x)
+
+
+@pytest.mark.parametrize("subnormals", SUBNORMALS)
+@pytest.mark.parametrize("result", sorted(set(FORMATS) - {"fp64"}))
+def test_a_row_at_once_is_the_same_as_one_by_one(result: str, subnormals: str) -> None:
+    rng = np.random.default_rng(5)
+    edges = [np.nan, np.inf, -np.inf, 0.0, -0.0, 710.0, np.nextafter(710.0, 0), -746.0, -745.2, 88.72, -103.9, 1e-300]
+    x = np.concatenate([edges, hardest(), rng.uniform(-800, 800, 200_000), -rng.exponential(3, 200_000)])
+    x = np.concatenate([x, x.astype(np.float32).astype(np.float64)])
+    row, spare = np.full_like(x, 7.0), np.empty_like(x)
+    exp_exact_row(row, x, 3, x.size, spare, FORMATS[result].rounding(subnormals))
+    one_by_one = exact(x, result, subnormals)
+    assert np.array_equal(row[3:].view(np.int64), one_by_one[3:].view(np.int64))
+    assert np.all(row[:3] == 7.0)
 
 
 def test_slow_path_is_good_to_a_hundred_bits() -> None:
