@@ -122,7 +122,9 @@ class Maxima:
     """
 
     def __init__(self) -> None:
-        self._start, self._key, self._value = [0], [np.empty(0, np.int32)], []
+        self._start = [0]
+        self._key: list[np.ndarray] = [np.empty(0, np.int32)]
+        self._value: list[np.ndarray] = []
 
     def extend(self, rows: np.ndarray) -> None:
         """Add the maxima (count, N) of the next queries."""

@@ -7,8 +7,6 @@ through registers.
 
 from __future__ import annotations
 
-import numpy as np
-
 from accel_sim.engines.lanes_blocks import (
     KEYS_AT_ONCE,
     chain_by_key,

@@ -24,7 +24,9 @@ from accel_sim.faults.fault import Fault
 from accel_sim.faults.outcome import compare_rows
 from accel_sim.machines.lanes import LanesMachine
 from accel_sim.machines.memories import NEVER, Memory, Residence, residence
-from accel_sim.numerics.ecc import PROTECTIONS, decode_word, encode_word
+from accel_sim.numerics.arithmetic import move
+from accel_sim.numerics.check_bits import PROTECTIONS
+from accel_sim.numerics.ecc import decode_word, encode_word
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import kernel
 from accel_sim.numerics.rounding import flip_bits
@@ -191,7 +193,7 @@ class Rows(NamedTuple):
 def change_rows(golden, row, word, delivered, count, width, arith, stored, row_now, out):
     """Compare each row, with one word's wrong bits in it, with the fault-free one. row_now (1, d): scratch."""
     for i in range(row.shape[0]):
-        row_now[0] = golden[row[i]]
+        move(row_now[0], golden[row[i]])
         for j in range(count):
             mask = element_mask(delivered[i], j, width)
             if mask != np.uint64(0):

@@ -16,7 +16,8 @@ from accel_sim.engines.lanes_step import CYCLE, SWAPS, TILE, Data, Geometry
 from accel_sim.faults.fault import Fault
 from accel_sim.machines.lanes import STREAM, SWAP
 from accel_sim.machines.memories import TENSORS, Memories
-from accel_sim.numerics.ecc import PROTECTIONS, decode_word, encode_word, stored_pattern
+from accel_sim.numerics.check_bits import PROTECTIONS
+from accel_sim.numerics.ecc import decode_word, encode_word, stored_pattern
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import kernel
 from accel_sim.numerics.rounding import flip_bits

@@ -18,7 +18,7 @@ import numpy as np
 
 from accel_sim.machines.lanes import LanesMachine, Timing
 from accel_sim.machines.lanes_operators import stored_formats
-from accel_sim.numerics.ecc import WORD_BITS, check_bits, hamming_bits
+from accel_sim.numerics.check_bits import WORD_BITS, check_bits, hamming_bits
 from accel_sim.numerics.formats import Format
 
 TENSORS = ("q", "k", "v", "o")

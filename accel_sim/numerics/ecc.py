@@ -7,45 +7,17 @@ A word has up to 64 data bits. Its code word is the data, then the check bits fr
   numbers that are not powers of two; Hamming check bit j makes the ones among the positions with bit j set even; the
   last check bit makes all ones of the code word even.
 
-`encode_word` and `decode_word` are the hardware; `check_bits` says how many bits that takes.
+`encode_word` and `decode_word` are the hardware; `numerics.check_bits` says how many bits that takes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from accel_sim.numerics.check_bits import NONE, PARITY, WORD_BITS, data_position, hamming_bits
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import Word, kernel
 from accel_sim.numerics.rounding import _same, _stored_view, encode_value
-
-PROTECTIONS = ("none", "parity", "secded")
-"""Protections by number, as `memory.ecc` names them."""
-
-NONE, PARITY, SECDED = range(3)
-
-WORD_BITS = 64
-"""Most data bits that one code word covers."""
-
-
-def data_position(bit: int) -> int:
-    """Position of a data bit in the Hamming code: the `bit`-th number from 1 that is not a power of two."""
-    position = bit + 1
-    while position - position.bit_length() < bit + 1 or position & (position - 1) == 0:
-        position += 1
-    return position
-
-
-def hamming_bits(n: int) -> int:
-    """Check bits of the Hamming code of n data bits, without the one over the whole word."""
-    return data_position(n - 1).bit_length()
-
-
-def check_bits(protection: str, n: int) -> int:
-    """Check bits of a word of n data bits (1 to 64). Raises ValueError for another size."""
-    if not 1 <= n <= WORD_BITS:
-        raise ValueError(f"a word has 1 to {WORD_BITS} data bits, not {n}")
-    return {"none": 0, "parity": 1, "secded": hamming_bits(n) + 1}[protection]
-
 
 _COVER = np.array(
     [sum(1 << i for i in range(WORD_BITS) if data_position(i) >> j & 1) for j in range(hamming_bits(WORD_BITS))],

@@ -65,5 +65,6 @@ def kernel(function: F) -> F:
 def inner(function: F) -> F:
     """Like `kernel`, for a function that only other kernels call: it has no entry from Python and no cache file of
     its own (it is part of its callers' cached code), and compiles faster for that."""
-    compiled: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+    options: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    compiled: Any = njit(**options)(function)
     return compiled  # type: ignore[no-any-return]

@@ -77,7 +77,7 @@ SMALL = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_records_are_those_of_the_stepped_engine_at_every_point_of_a_small_universe(kind):
     """Every bit of every register in every cycle."""
-    formats = {role: "fp8_e5m2" for role in ("operand", "score", "exp", "state", "output")} | {"checker": "bf16"}
+    formats = dict.fromkeys(("operand", "score", "exp", "state", "output"), "fp8_e5m2") | {"checker": "bf16"}
     config = load_config("tiny").changed({
         **SMALL, "architecture.formats": formats, "checker.units.0.threshold": {"kind": "absolute", "value": 0.05},
         "faults.kinds": [kind],

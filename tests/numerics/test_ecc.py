@@ -9,17 +9,8 @@ from operator import xor
 import numpy as np
 import pytest
 
-from accel_sim.numerics.ecc import (
-    NONE,
-    PARITY,
-    SECDED,
-    check_bits,
-    data_position,
-    decode_word,
-    encode_word,
-    hamming_bits,
-    stored_pattern,
-)
+from accel_sim.numerics.check_bits import NONE, PARITY, SECDED, check_bits, data_position, hamming_bits
+from accel_sim.numerics.ecc import decode_word, encode_word, stored_pattern
 from accel_sim.numerics.formats import FORMATS
 from accel_sim.numerics.rounding import flip_bits
 
