@@ -2,9 +2,10 @@
 
     python benchmarks/campaign.py [--faults 100000] [--longest 4096]
 
-Faults are bit flips, uniform over the whole universe, with every record column. The config is `lanes-d64`: 16 lanes, d = 64,
-256 queries and keys, bf16 operands, fp32 arithmetic. Engines are timed in CPU seconds of one process, after a warm-up;
-campaigns in wall-clock seconds, with their processes and their disk. Memory is the peak of a process of its own.
+Faults are bit flips, uniform over the whole universe, with every record column. The config is `lanes-d64`: 16 lanes,
+d = 64, 256 queries and keys, bf16 operands, fp32 arithmetic. Engines are timed in CPU seconds of one process, after a
+warm-up; campaigns in wall-clock seconds, with their processes and their disk. Memory is the peak of a process of its
+own.
 """
 
 from __future__ import annotations

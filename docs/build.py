@@ -15,6 +15,7 @@ field, a record column or a register; a test keeps pages and code together::
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -108,6 +109,37 @@ def lanes_timeline(config: str, n_queries: str, n_keys: str) -> str:
     return f"```text\n{timeline(LanesMachine(load_config(config)), int(n_queries), int(n_keys))}```\n"
 
 
+def validation() -> str:
+    """What the last full run of experiments/validation.py compared."""
+    path = DOCS / "validation.json"
+    if not path.exists():
+        return "(Not run yet.)\n"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    totals: dict[str, dict[str, int]] = {}
+    for name, counts in found["parts"].items():
+        kind = next((kind for kind in VALIDATED if name.startswith(kind)), name)
+        total = totals.setdefault(kind, {})
+        for what, n in counts.items():
+            total[what] = total.get(what, 0) + n
+    rows = []
+    for kind, title in VALIDATED.items():
+        counts = totals.get(kind, {})
+        cases = ", ".join(f"{n:,} {what}" for what, n in counts.items() if what != "mismatches")
+        rows.append((title, cases or "not run", f"{counts['mismatches']:,}" if counts else "–"))
+    about = f"Sources {found['sources']}, Python {found['python']}, {found['verilator']}."
+    return f"{about}\n\n{table(('comparison', 'cases', 'mismatches'), rows)}"
+
+
+VALIDATED = {
+    "unit, long": "arithmetic units of a bf16 and fp32 machine, long",
+    "unit": "arithmetic units, every format and mix",
+    "machine": "RTL of random machines: registers in every cycle, and under faults",
+    "tiny": "RTL at every point of a tiny head",
+    "flip-flops": "flip-flops of the netlist, by register name",
+    "engines": "replay and golden engine, random machines",
+}
+"""Comparisons by the beginning of their parts' names."""
+
 BLOCKS: dict[str, Callable[..., str]] = {
     "config-reference": config_reference,
     "shipped-configs": shipped_configs,
@@ -117,6 +149,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "pwl-errors": pwl_errors,
     "lanes-registers": lanes_registers,
     "lanes-timeline": lanes_timeline,
+    "validation": validation,
 }
 """Generators by name. What follows the name in a page is passed to the generator, word by word."""
 

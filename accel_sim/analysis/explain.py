@@ -9,7 +9,7 @@ import numpy as np
 from accel_sim.analysis.attention import Row, observe
 from accel_sim.assembly import Assembly
 from accel_sim.engines.golden import Clock
-from accel_sim.engines.replay_sram import faults_of, told
+from accel_sim.engines.replay.sram import faults_of, told
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import SteppedEngine
 from accel_sim.faults.fault import Fault

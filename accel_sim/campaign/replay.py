@@ -9,10 +9,10 @@ from accel_sim.campaign.columns import ALARMS, Batch
 from accel_sim.campaign.injector import drawn_batch, fault_at, fill_outcome, fill_values, telling_comparison
 from accel_sim.campaign.sampling import Sampler, UniformSampler
 from accel_sim.engines.golden import Clock
-from accel_sim.engines.replay import ReplayEngine
-from accel_sim.engines.replay_control import replay_control
-from accel_sim.engines.replay_kernel import FALL_BACK, Outcomes
-from accel_sim.engines.replay_sram import DELIVERED, FLIP, RUN, SramFaults, Told, delivered_rows, told
+from accel_sim.engines.replay.control import replay_control
+from accel_sim.engines.replay.engine import ReplayEngine
+from accel_sim.engines.replay.sram import DELIVERED, FLIP, RUN, SramFaults, Told, delivered_rows, told
+from accel_sim.engines.replay.types import FALL_BACK, Outcomes
 from accel_sim.engines.sram import split_masks
 from accel_sim.engines.stepped import Injection, SteppedEngine
 from accel_sim.faults.fault import KINDS

@@ -20,6 +20,14 @@ def run_command(options: Namespace) -> None:
             from accel_sim.cli.campaign import campaign
 
             campaign(options)
+        case "validate":
+            from accel_sim.cli.validate import validate
+
+            validate(options)
+        case "rtl":
+            from accel_sim.cli.rtl import rtl
+
+            rtl(options)
         case "schema":
             from accel_sim.cli.schema import schema
 

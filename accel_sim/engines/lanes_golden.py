@@ -160,9 +160,9 @@ def golden_queries(g, f, data, first, last, q, k_t, v, r, scale, tree, rows, buf
     """Outputs of queries first … last − 1 into data.o, and what the check unit sees of them.
 
     q (Nq, d), k_t (d, N), v (N, d): quiet operands. r (N,): row sums of v. tree (of the tree's size), rows (4, N),
-    buf (d, KEYS_AT_ONCE) and o (d,): scratch. keep: whether weights,
-    corrections and maxima go into P, A (Nq, N) and M (last − first, N). sums (Nq, 2): final l and c of each query. terms (Nq, 2): its
-    predicted and actual row sum. scan_terms (Nq, tiles, 2): the same, undivided, at each key-tile boundary.
+    buf (d, KEYS_AT_ONCE) and o (d,): scratch. keep: whether weights, corrections and maxima go into P, A (Nq, N) and M
+    (last − first, N). sums (Nq, 2): final l and c of each query. terms (Nq, 2): its predicted and actual row sum.
+    scan_terms (Nq, tiles, 2): the same, undivided, at each key-tile boundary.
     """
     n = g.n_keys
     rst, rc = f.state, f.checker

@@ -203,8 +203,8 @@ class SteppedEngine:
 
     def inject(self, fault: Fault, terms: np.ndarray | None = None) -> Injection:
         """Run under one fault, from the last checkpoint before it, and no further than to a swap at which every
-        register that will be read again holds, bit for bit, what it held at the same swap of the fault-free run: the rest
-        is then the fault-free rest, as many cycles sooner or later as the swap is.
+        register that will be read again holds, bit for bit, what it held at the same swap of the fault-free run: the
+        rest is then the fault-free rest, as many cycles sooner or later as the swap is.
 
         terms (Nq, 2): predicted and actual row sum of every query in the fault-free run, if known. With them the
         run may also stop where only the sums pred and act differ, since what is added to them is known.

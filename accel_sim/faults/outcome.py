@@ -111,7 +111,8 @@ def compare_rows(golden, faulty, codec, square):
 
 @kernel
 def compare_values(golden, faulty, codec):
-    """One element of two outputs: (differs, difference where both are finite, ULP distance, newly non-finite: 0 or 1)."""
+    """One element of two outputs: (differs, difference where both are finite, ULP distance, newly non-finite: 0 or
+    1)."""
     if np.float64(golden).view(np.int64) == np.float64(faulty).view(np.int64):
         return False, 0.0, np.int64(0), 0
     ulp = ulp_distance(golden, faulty, codec)

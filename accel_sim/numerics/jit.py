@@ -3,14 +3,14 @@
 * no fast-math and no contraction: every operation is the IEEE one that is written;
 * ``error_model="numpy"``: a division by zero is an infinity, not an exception;
 * ``nogil``: kernels run in threads;
-* no reference counts: a kernel allocates nothing, it works on arrays that its caller owns. (Numba otherwise counts, with
-  an atomic operation each time, every array that is taken out of a tuple and every view; that was half the time of
-  the replay engine);
+* no reference counts: a kernel allocates nothing, it works on arrays that its caller owns. (Numba otherwise counts,
+  with an atomic operation each time, every array that is taken out of a tuple and every view; that was half the time
+  of the replay engine);
 * cached on disk, where that can be written; the cache is stale as soon as *any* file that the kernel may have inlined
   changes.
 
 Numba alone compares only the file of the kernel itself, so after an edit of a callee in another file it would keep
-running the old arithmetic. Here the stamp covers every Python file of the numerics package and of the kernel's folder.
+running the old arithmetic. Here the stamp covers every file that has kernels, or constants that they compile in.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 Word: TypeAlias = int | np.integer[Any]
 """An integer in a kernel: Python's or NumPy's. Kernels never mix signed and unsigned (Numba makes that a float)."""
 
-_NUMERICS = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
+_WHOLE = ("numerics", "machines", "engines")  # folders of which kernels compile in constants and tuples, too
 
 
 @cache
 def _source_stamp(folder: Path) -> str:
-    """Digest of the Python sources in the numerics folder and in `folder`."""
+    """Digest of the Python sources that a kernel in `folder` can have inlined anything of."""
     digest = hashlib.sha256()
-    for place in sorted({_NUMERICS, folder}):
-        for source in sorted(place.glob("*.py")):
-            digest.update(source.name.encode())
-            digest.update(source.read_bytes())
+    for source in sorted({*_PACKAGE.rglob("*.py"), *folder.glob("*.py")}):
+        text = source.read_bytes()
+        inside = source.parent != folder and source.is_relative_to(_PACKAGE)
+        if inside and source.relative_to(_PACKAGE).parts[0] not in _WHOLE and b"numerics.jit import" not in text:
+            continue
+        digest.update(f"{source.parent.name}/{source.name}".encode())
+        digest.update(text)
     return digest.hexdigest()
 
 

@@ -33,20 +33,23 @@ class Section(NamedTuple):
 D = Definition
 
 SECTIONS: tuple[Section, ...] = (
-    Section("Every document", ("run", "inject", "campaign", "configs"), "", (
+    Section("Every document", ("run", "inject", "campaign", "validate", "rtl", "configs"), "", (
         D("command", "command", "", "the command that made the document"),
         D("version", "accel-sim", "", "version of accel-sim"),
     )),
-    Section("Config", ("run", "inject", "campaign"), "", (
+    Section("Config", ("run", "inject", "campaign", "validate", "rtl"), "", (
         D("config.name", "config", "", "`name` of the config"),
         D("config.description", "description", "", "`description` of the config"),
         D("config.hash", "hash", "", "SHA-256 of everything in the config that changes results, tensor files included"),
         D("config.values.**", "values", "", "the config with every default spelled out; see the config reference"),
     )),
-    Section("Design", ("run",), "The machine and its check unit, as the config states them.", (
-        D("design.kind", "machine", "", "kind of machine"),
+    Section("Size of the design", ("run", "rtl"), "", (
         D("design.lanes", "lanes", "lanes", "queries processed side by side, P"),
         D("design.head_dim", "head dim", "", "elements of a query, key or value, d"),
+        D("design.registers_bits", "flip-flops", "bits", "flip-flop bits of the whole machine, check unit included"),
+    )),
+    Section("Design", ("run",), "The machine and its check unit, as the config states them.", (
+        D("design.kind", "machine", "", "kind of machine"),
         D("design.clock_mhz", "clock", "MHz", "clock frequency"),
         D("design.dot", "dot product", "", "how q·k adds up"),
         D("design.exp", "exponential", "", "kind of exponential unit"),
@@ -55,7 +58,6 @@ SECTIONS: tuple[Section, ...] = (
         D("design.formats.*", "formats", "", "number format of each role of values"),
         D("design.stored_formats.*", "stored as", "", "format of the registers of each role, where it is not the arithmetic's "
           "(`faults.register_format`)"),
-        D("design.registers_bits", "flip-flops", "bits", "flip-flop bits of the whole machine, check unit included"),
         D("design.check_unit_bits", "of the check unit", "bits", "flip-flop bits of the check unit"),
         D("design.check_unit", "check unit", "", "kind of check unit, null for an unprotected design"),
         D("design.granularity", "granularity", "", "unit of work after which residuals are compared"),
@@ -347,6 +349,62 @@ SECTIONS: tuple[Section, ...] = (
         D("latency_bins[].last_cycles", "to", "cycles", "largest latency of the bin"),
         D("latency_bins[].share", "share", "", "weighted share of the detected faults"),
         D("latency_bins[].faults", "faults", "faults", "detected faults"),
+    )),
+    Section("Validation", ("validate",), "Comparisons are bit for bit; see docs/validation.md.", (
+        D("agree", "agree", "", "true if no comparison found a difference (the command then ends with exit code 0, else 1)"),
+        D("checks[].what", "what", "", "what was held against something else"),
+        D("checks[].beside", "beside", "", "against what"),
+        D("checks[].compared", "compared", "", "how many were compared, in `unit`"),
+        D("checks[].unit", "unit", "", "runs, values, register bits or faults"),
+        D("checks[].mismatches", "differ", "", "how many of them differ (of register bits: 1 if any does)"),
+        D("checks[].first", "first difference", "", "the first difference in words, null if there is none"),
+        D("distance.max_abs_error", "largest error", "output units", "largest |O − R| of the first head, R being "
+          "softmax(QKᵀ/√d)V in float64 on the same operands; Infinity where the output is not finite"),
+        D("distance.rel_l2_error", "relative error", "", "‖O − R‖₂ / ‖R‖₂"),
+    )),
+    Section("Generated design", ("rtl",), "", (
+        D("design.top", "top module", "", "name of the top module"),
+        D("design.registers", "register arrays", "", "register arrays of the inventory"),
+        D("design.registers_bits_by_component.*", "flip-flops", "bits", "flip-flop bits by component"),
+        D("files[]", "files", "", "names of the files that --out writes: sources in reading order, their list, a README"),
+    )),
+    Section("Synthesis", ("rtl",), "With `--synth`, null otherwise. Cells for least area without a clock to meet: no "
+            "placement, no wires, no clock tree, no SRAM. The hierarchy is kept. See docs/synthesis.md.", (
+        D("synthesis.tool", "tool", "", "Yosys and its version"),
+        D("synthesis.seconds", "took", "s", "wall-clock time of all syntheses"),
+        D("synthesis.unique_modules", "modules", "", "modules synthesised: one for each set of parameters"),
+        D("synthesis.library", "library", "", "name of the cell library, as its files state it"),
+        D("synthesis.library_files[]", "files", "", "the Liberty files, without their folders"),
+        D("synthesis.technology", "technology", "", "technology table of the estimates: the shipped one whose name stands "
+          "in the library's, else the config's"),
+        D("synthesis.area_um2", "area", "µm²", "all cells of the design"),
+        D("synthesis.unprotected_area_um2", "without check unit", "µm²", "all cells of the same design without its check "
+          "unit, synthesised by itself; null for an unprotected design"),
+        D("synthesis.model_um2.value", "estimate", "µm²", "the cost model's area of operators and registers"),
+        D("synthesis.model_um2.low", "low", "µm²", "lower end of its range"),
+        D("synthesis.model_um2.high", "high", "µm²", "upper end"),
+        D("synthesis.flip_flops_bits", "flip-flops", "bits", "flip-flops that synthesis made"),
+        D("synthesis.flip_flops_as_inventory", "as inventory", "", "true if every module has exactly the flip-flops that "
+          "the inventory has in it"),
+        D("synthesis.flip_flop_differences[]", "differs", "", "each module that has not, in words"),
+        D("synthesis.components.*.area_um2", "area", "µm²", "cells of a component: the logic of its modules, and the "
+          "flip-flops of its registers"),
+        D("synthesis.components.*.model_um2.value", "estimate", "µm²", "the cost model's area of the component"),
+        D("synthesis.components.*.model_um2.low", "low", "µm²", "lower end of its range"),
+        D("synthesis.components.*.model_um2.high", "high", "µm²", "upper end"),
+        D("synthesis.overhead.synthesised", "area overhead", "", "area over unprotected area, less 1; `overhead` is null for "
+          "an unprotected design"),
+        D("synthesis.overhead.by_modules", "by modules", "", "cells of the check unit's modules and registers over all others"),
+        D("synthesis.overhead.model.value", "cost model", "", "the cost model's overhead over the core, from that technology "
+          "table"),
+        D("synthesis.overhead.model.low", "low", "", "lower end of its 95 % interval"),
+        D("synthesis.overhead.model.high", "high", "", "upper end"),
+        D("synthesis.modules[].name", "module", "", "module of the sources, whatever its parameters"),
+        D("synthesis.modules[].instances", "instances", "", "how often it stands in the design"),
+        D("synthesis.modules[].area_um2", "area", "µm²", "all instances, without the modules inside them"),
+        D("synthesis.modules[].flip_flops_um2", "of them flip-flops", "µm²", "the flip-flops of that area"),
+        D("synthesis.modules[].flip_flops_bits", "flip-flops", "bits", "flip-flops that synthesis made in it"),
+        D("synthesis.modules[].inventory_bits", "inventory", "bits", "flip-flops that the inventory has in it"),
     )),
     Section("Configs", ("configs",), "", (
         D("configs[].name", "config", "", "name that commands take"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from accel_sim.machines.inventory import Register
     from accel_sim.machines.lanes import LanesMachine
     from accel_sim.machines.memories import Memory
+    from accel_sim.validation import Validation
 
 
 def run_document(run: Simulation) -> dict[str, Any]:
@@ -249,6 +250,16 @@ def configs_document(configs: Iterable[tuple[str, Path, str]]) -> dict[str, Any]
 def _pattern(bits: int, width: int) -> str | None:
     """A bit pattern in hexadecimal; None for −1, none."""
     return None if bits < 0 else f"0x{bits:0{-(-width // 4)}x}"
+
+
+def validation_document(found: Validation) -> dict[str, Any]:
+    """The document of `accel-sim validate`."""
+    return {
+        **head_of_document("validate", found.config),
+        "agree": found.agree,
+        "checks": [vars(check) for check in found.checks],
+        "distance": {"max_abs_error": found.distance.max_abs, "rel_l2_error": found.distance.rel_l2},
+    }
 
 
 def head_of_document(command: str, config: Config) -> dict[str, Any]:

@@ -37,6 +37,8 @@ COMMANDS = {
     "campaign, SRAM": ("campaign", "tiny", "-n", "40", "--workers", "1", "--set", "faults.targets=[registers, sram]"),
     "campaign, stratified": ("campaign", "tiny", "-n", "30", "--workers", "1", "--stratify", "component",
                              "--allocation", "equal"),
+    "validate": ("validate", "tiny", "--faults", "20"),
+    "validate, unprotected": ("validate", "tiny", "--faults", "0", "--set", "checker.units=[]"),
     "schema": ("schema",),
     "configs": ("configs",),
 }  # fmt: skip

@@ -253,3 +253,12 @@ def test_ctrl_c_during_a_campaign_keeps_the_records(run, tmp_path):
     assert "Traceback" not in err
     again = run("campaign", "tiny", "-n", "64", "--workers", "1", "--out", "c", "--json")
     assert again.document["campaign"]["computed"] == 0
+
+
+def test_validate_refuses_what_it_cannot_compare(run):
+    done = run("validate", "tiny", "--faults", "-1")
+    assert done.code == 2
+    assert "--faults -1: must be 0 or more" in done.err
+    done = run("validate", "tiny", "--rtl")
+    assert done.code == 2
+    assert "architecture.exp.kind" in done.err

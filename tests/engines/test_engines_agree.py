@@ -177,9 +177,9 @@ def test_first_level_of_a_checker_tree_rounds_once_even_when_its_inputs_reach_be
     """Halfway between two fp16 subnormals, and a bf16 crumb that tips it: a binary64 sum would lose the crumb."""
     out = np.zeros(1)
     step = 2.0**-24
-    first_level(out, np.array([2.5 * step, 2.0**-100]), 2, FORMATS["fp16"].rounding(), 0.0)
+    first_level(out, np.array([2.5 * step, 2.0**-100]), 2, FORMATS["fp16"].rounding(), FORMATS["bf16"].rounding())
     assert out[0] == 3 * step
-    first_level(out, np.array([2.5 * step, -(2.0**-100)]), 2, FORMATS["fp16"].rounding(), 0.0)
+    first_level(out, np.array([2.5 * step, -(2.0**-100)]), 2, FORMATS["fp16"].rounding(), FORMATS["bf16"].rounding())
     assert out[0] == 2 * step
 
 

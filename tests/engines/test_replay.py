@@ -54,18 +54,23 @@ def test_records_are_those_of_the_stepped_engine_on_any_machine(seed):
     """Every option at once, masks and a memory that stalls included."""
     rng = np.random.default_rng(seed)
     for _ in range(10):
-        machine = random_machine(rng)
-        queries, keys = int(rng.integers(1, 14)), int(rng.integers(1, 30))
-        changes = {
-            "workload.queries": queries, "workload.keys": keys, "workload.seed": int(rng.integers(1000)),
-            "workload.mask.causal": bool(queries <= keys and rng.random() < 0.5),
-            "faults.kinds": list(KINDS), "faults.stuck_cycles": int(rng.integers(1, 40)),
-            "memory.off_chip.bandwidth_bytes_per_cycle": float(rng.choice([4.0, 64.0, 1000.0])),
-        }  # fmt: skip
-        if machine.check:
-            kind = str(rng.choice(["absolute", "relative"]))
-            changes["checker.units.0.threshold"] = {"kind": kind, "value": float(10 ** rng.uniform(-6, -1))}
-        assert_same_records(assemble(machine.config.changed(changes), measure=False), 120)
+        assert_same_records(random_campaign(rng), 120)
+
+
+def random_campaign(rng: np.random.Generator) -> Assembly:
+    """Any machine, any head on any memory, every kind of fault."""
+    machine = random_machine(rng)
+    queries, keys = int(rng.integers(1, 14)), int(rng.integers(1, 30))
+    changes = {
+        "workload.queries": queries, "workload.keys": keys, "workload.seed": int(rng.integers(1000)),
+        "workload.mask.causal": bool(queries <= keys and rng.random() < 0.5),
+        "faults.kinds": list(KINDS), "faults.stuck_cycles": int(rng.integers(1, 40)),
+        "memory.off_chip.bandwidth_bytes_per_cycle": float(rng.choice([4.0, 64.0, 1000.0])),
+    }  # fmt: skip
+    if machine.check:
+        kind = str(rng.choice(["absolute", "relative"]))
+        changes["checker.units.0.threshold"] = {"kind": kind, "value": float(10 ** rng.uniform(-6, -1))}
+    return assemble(machine.config.changed(changes), measure=False)
 
 
 SMALL = {

@@ -7,7 +7,7 @@ import pytest
 from engines.draw import Case, gaussian_case, machine_with, random_case, random_fault, trace
 
 from accel_sim.engines.golden import run_golden
-from accel_sim.engines.replay import ReplayEngine
+from accel_sim.engines.replay.engine import ReplayEngine
 from accel_sim.engines.stepped import SteppedEngine
 from accel_sim.faults.fault import Fault
 

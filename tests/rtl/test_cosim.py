@@ -105,38 +105,30 @@ def compare(case: Case, model: RtlModel, rng: np.random.Generator, faults: int) 
     return report + simulation.records([random_fault(case, cycles, rng) for _ in range(faults)])
 
 
-def compare_random_machines(count: int, heads: int = 4, faults: int = 100, seed: int = 0) -> CoSimReport:
-    """`count` random machines, each on `heads` heads, the last one of operands of any bit pattern."""
+def compare_random_machine(seed: int, heads: int, faults: int) -> CoSimReport:
+    """A random machine on `heads` heads, the last one of operands of any bit pattern."""
     report = CoSimReport()
-    for n in range(count):
-        rng = np.random.default_rng([seed, n])
-        case = random_rtl_machine_case(rng)
-        with RtlModel(case.machine, optimise=False) as its_model, np.errstate(invalid="ignore"):
-            for head in range(heads):
-                one = wild_job(case, rng) if head == heads - 1 else Case(case.machine, random_job(case.machine, rng))
-                report += compare(one, its_model, rng, faults)
+    rng = np.random.default_rng([1, seed])
+    case = random_rtl_machine_case(rng)
+    with RtlModel(case.machine, optimise=False) as its_model:
+        for head in range(heads):
+            one = wild_job(case, rng) if head == heads - 1 else Case(case.machine, random_job(case.machine, rng))
+            report += compare(one, its_model, rng, faults)
     return report
 
 
-def test_random_machines_agree():
-    assert_agree(compare_random_machines(count=1, heads=3, faults=40))
+def test_a_random_machine_agrees():
+    """experiments/validation.py does this two hundred times, and the next test for every point."""
+    assert_agree(compare_random_machine(0, heads=3, faults=40))
 
 
-@pytest.mark.slow
-def test_two_hundred_random_machines_agree():
-    report = compare_random_machines(count=200, heads=4, faults=25, seed=1)
-    assert_agree(report)
-    assert report.faults >= 20_000
-
-
-@pytest.mark.slow
-def test_every_flip_of_a_tiny_head_agrees():
+def test_flips_of_a_tiny_head_agree():
     case = gaussian_case(machine_with(**TINY), queries=3, keys=4)
-    with RtlModel(case.machine) as fast_model:
-        simulation = CoSimulation(case.machine, case.job, fast_model)
+    with RtlModel(case.machine, optimise=False) as its_model:
+        simulation = CoSimulation(case.machine, case.job, its_model)
         faults = every_fault(case.machine, simulation.stepped.golden().cycles)
         assert len(faults) == case.machine.inventory.bits * case.machine.timing(3, 4).head_cycles
-        assert_agree(simulation.records(faults))
+        assert_agree(simulation.records(faults[::97]))
 
 
 def test_a_flip_waits_in_a_register_of_a_held_machine(tiny, model):

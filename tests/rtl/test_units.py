@@ -82,9 +82,9 @@ def test_a_unit_gives_the_bits_of_the_simulator(module: str, tools: Tools) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", LONG, ids=str)
-def test_ten_million_operands(unit: Unit, tools: Tools) -> None:
-    for part in range(10):
-        check(bench(), unit, 1_000_000, seed=1000 + part)
+def test_a_million_operands(unit: Unit, tools: Tools) -> None:
+    """experiments/validation.py tries ten times as many."""
+    check(bench(), unit, 1_000_000, seed=1000)
 
 
 def test_every_unit_is_on_the_bench_with_both_subnormals() -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from accel_sim.engines.lanes_golden import add_terms
-from accel_sim.engines.replay import ReplayEngine
+from accel_sim.engines.replay.engine import ReplayEngine
 from accel_sim.engines.result import Comparison, RunResult
 from accel_sim.faults.fault import Fault
 from accel_sim.numerics.arithmetic import sub

@@ -1,6 +1,6 @@
 """The replay engine: many faults on one head, each recomputing only what it can reach.
 
-`ReplayEngine` runs the fault-free head once and keeps what `engines.replay_store.Store` lists; `outcomes`
+`ReplayEngine` runs the fault-free head once and keeps what `engines.replay.store.Store` lists; `outcomes`
 then gives, for any number of faults, exactly what the stepped engine would: outputs compared, residuals, alarm
 cycle. Faults that the kernel hands back (control registers, stuck bits over several cycles) are run by
 the stepped engine from the checkpoint before them.
@@ -18,20 +18,10 @@ from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, roundings
 from accel_sim.engines.lanes_golden import add_terms
-from accel_sim.engines.replay_kernel import (
-    ADDRESS,
-    CODES,
-    IN_LANE,
-    OTHER,
-    Clockwork,
-    Outcomes,
-    Scratch,
-    Where,
-    keep_golden,
-    replay_all,
-    rows_again,
-)
-from accel_sim.engines.replay_store import Store
+from accel_sim.engines.replay.codes import ADDRESS, IN_LANE, OTHER, code_of
+from accel_sim.engines.replay.kernel import keep_golden, replay_all, rows_again
+from accel_sim.engines.replay.store import Store
+from accel_sim.engines.replay.types import Clockwork, Faults, Outcomes, Scratch, Where
 from accel_sim.engines.result import RunResult
 from accel_sim.faults.outcome import sum_of_squares
 from accel_sim.machines.lanes import LanesMachine, tree_sizes
@@ -48,15 +38,16 @@ def where(machine: LanesMachine) -> Where:
     """The kernel's view of every slot of the machine's state."""
     inventory = machine.inventory
     code, stage, lane, at, level = (np.full(inventory.slots, fill, dtype=np.int64) for fill in (OTHER, -1, -1, 0, 0))
+    own = np.zeros(inventory.slots, dtype=np.bool_)
     for register in inventory:
-        kind = CODES.get(register.name, OTHER)
+        kind, copied = code_of(register.name)
         if kind == OTHER:
             continue
         start = inventory.offsets[register.name]
         per_lane = register.shape[:1] == (machine.lanes,) and register.name not in SHARED_BY_LANES
         for element, index in enumerate(np.ndindex(*register.shape)):
             slot = start + element
-            code[slot] = kind
+            code[slot], own[slot] = kind, copied
             where_live = pipeline_stage(machine, register.name, index)
             if where_live is not None and kind not in IN_LANE:
                 stage[slot] = where_live
@@ -69,7 +60,7 @@ def where(machine: LanesMachine) -> Where:
             if register.name.removeprefix("chk_") in ("tree", "r_tree", "out_tree"):
                 level[slot] = tree_level_of(machine.head_dim, last)
                 at[slot] = last - sum(tree_sizes(machine.head_dim)[: level[slot]])
-    return Where(code, stage, lane, at, level)
+    return Where(code, own, stage, lane, at, level)
 
 
 class ReplayEngine:
@@ -92,7 +83,7 @@ class ReplayEngine:
 
     def outcomes(self, slots: np.ndarray, cycles: np.ndarray, last_cycles: np.ndarray, ops: np.ndarray,
                  masks: np.ndarray, arith: np.ndarray, stored: np.ndarray) -> Outcomes:
-        """Replay faults; see `replay_kernel.replay_all` for the arrays."""
+        """Replay faults; see `replay.types.Faults` for the arrays, and `replay.types.Outcomes` for what they get."""
         n = len(slots)
         out = Outcomes(
             status=np.zeros(n, np.int64), differs=np.zeros(n, np.bool_), alarm_cycle=np.zeros(n, np.int64),
@@ -101,8 +92,9 @@ class ReplayEngine:
             old_value=np.full(n, np.nan), new_value=np.full(n, np.nan),
         )
         order = np.argsort(cycles, kind="stable")  # block after block: what a block needs is set up once
-        replay_all(order, slots, cycles, last_cycles, ops, masks, arith, stored, self._where, self._clockwork, self.store,
-                   self._g, self.roundings, self._data, self.job.scale, self._codec, self._scratch, out)
+        faults = Faults(slots, cycles, last_cycles, ops, masks, arith, stored)
+        replay_all(order, faults, self._where, self._clockwork, self.store, self._g, self.roundings, self._data,
+                   self._codec, self._scratch, out)
         return out
 
     @property
@@ -113,17 +105,19 @@ class ReplayEngine:
     def rows_again(self, first: int, last: int, from_key: int, n_keys: int,
                    scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Outputs (count, d) and terms (count, 2) of some queries under another key count and scale; see
-        `replay_kernel.rows_again`. Not to be written to: what faults have in common (they differ in when they strike,
+        `replay.kernel.rows_again`. Not to be written to: what faults have in common (they differ in when they strike,
         and later queries do not) is kept."""
         key = (first, last, from_key, n_keys, scale)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
         rows, terms = np.zeros((last - first, self._g.head_dim)), np.zeros((last - first, 2))
-        rows_again(first, last, from_key, n_keys, scale, self.store, self._g, self.roundings, self._data, self._scratch,
+        store = self.store._replace(scale=scale)
+        rows_again(first, last, from_key, n_keys, store, self._g, self.roundings, self._data, self._scratch,
                    rows, terms)
         if from_key in (0, self._g.n_keys):
-            self._kept[key] = rows.astype(np.float32 if self.machine.formats["output"].precision <= 24 else np.float64), terms
+            narrow = self.machine.formats["output"].precision <= 24
+            self._kept[key] = rows.astype(np.float32 if narrow else np.float64), terms
             while len(self._kept) * rows.nbytes > KEPT_BYTES:
                 self._kept.popitem(last=False)
         return rows, terms
@@ -146,11 +140,13 @@ class ReplayEngine:
         m_start, m_key, m_value = kept_rows.maxima.arrays
         spacing = max(MIN_SPACING, -(-n_keys // MAX_KEPT))
         kept = max(1, -(-n_keys // spacing))
-        store = Store(q=q, k=k, k_t=np.ascontiguousarray(k.T), v=v, v_t=np.ascontiguousarray(v.T), P=kept_rows.P,
-                      A=kept_rows.A, m_start=m_start, m_key=m_key, m_value=m_value,
-                             r=r, o=result.output, sums=sums, terms=terms, scan_terms=scan_terms, o_at=np.zeros((n_queries, kept, d), t),
-                             l_at=np.zeros((n_queries, kept)), c_at=np.zeros((n_queries, kept)),
-                      out_tree=np.zeros((n_queries, sum(tree_sizes(d)))), spacing=spacing)
+        store = Store(
+            q=q, k=k, k_t=np.ascontiguousarray(k.T), v=v, v_t=np.ascontiguousarray(v.T), scale=job.scale,
+            P=kept_rows.P, A=kept_rows.A, m_start=m_start, m_key=m_key, m_value=m_value,
+            r=r, o=result.output, sums=sums, terms=terms, scan_terms=scan_terms,
+            o_at=np.zeros((n_queries, kept, d), t), l_at=np.zeros((n_queries, kept)), c_at=np.zeros((n_queries, kept)),
+            out_tree=np.zeros((n_queries, sum(tree_sizes(d)))), spacing=spacing,
+        )
         keep_golden(store, self._g, self.roundings, np.zeros(d, t))
         return result, store
 
@@ -198,11 +194,13 @@ class ReplayEngine:
         n, d, p = g.n_keys, g.head_dim, g.lanes
         c = self._clockwork
         return Scratch(
-            P=np.zeros(n, t), A=np.zeros(n, t), PC=np.zeros(n, t), AC=np.zeros(n, t), o=np.zeros(d, t),
-            xa=np.zeros(d, t), xb=np.zeros(d, t), buf=np.zeros((d, KEYS_AT_ONCE), t), S=np.zeros(n),
-            q=np.zeros(d, t), v=np.zeros(d), rows=np.zeros((p, d)), terms=np.zeros((p, 2)),
-            scans=np.zeros((p, g.tiles, 2)), tree=np.zeros(sum(tree_sizes(d))), residual=c.residual.copy(),
-            limit=c.limit.copy(), changed=np.zeros(p, np.uint8), value=np.zeros(2),
-            products=np.zeros(d), E=np.zeros(n), spare=np.zeros(n), PT=np.zeros((n, p), t), AT=np.zeros((n, p), t),
-            columns=np.zeros(p, t), checksums=np.zeros(p, np.float32), turned=np.full(1, -1), column=np.zeros(1, np.int64),
+            P=np.zeros(n, t), A=np.zeros(n, t), PC=np.zeros(n, t), AC=np.zeros(n, t),
+            S=np.zeros(n), E=np.zeros(n), spare=np.zeros(n),
+            o=np.zeros(d, t), q=np.zeros(d, t), xa=np.zeros(d, t), xb=np.zeros(d, t), v=np.zeros(d),
+            buf=np.zeros((d, KEYS_AT_ONCE), t), tree=np.zeros(sum(tree_sizes(d))),
+            changed=np.zeros(p, np.uint8), rows=np.zeros((p, d)), terms=np.zeros((p, 2)),
+            scans=np.zeros((p, g.tiles, 2)), column=np.zeros(1, np.int64),
+            residual=c.residual.copy(), limit=c.limit.copy(), value=np.zeros(2),
+            PT=np.zeros((n, p), t), AT=np.zeros((n, p), t), turned=np.full(1, -1, np.int64),
+            columns=np.zeros(p, t), checksums=np.zeros(p, np.float32),
         )

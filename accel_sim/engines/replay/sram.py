@@ -179,7 +179,7 @@ def faults_of(fault: Fault, memory: Memory, run_cycles: int) -> SramFaults:
 
 
 class Rows(NamedTuple):
-    """How far delivered rows are from the fault-free ones: the fields of `replay_kernel.Outcomes` of those names."""
+    """How far delivered rows are from the fault-free ones: the fields of `replay.types.Outcomes` of those names."""
 
     differs: np.ndarray
     square: np.ndarray
