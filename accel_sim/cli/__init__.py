@@ -1,4 +1,4 @@
-"""The commands: `accel-sim run | inject | campaign | schema | configs`.
+"""The commands: `accel-sim run | inject | campaign | validate | rtl | schema | configs`.
 
 `main(argv)` parses, runs one command and turns whatever happens into an exit code and at most one message:
 

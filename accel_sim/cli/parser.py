@@ -20,6 +20,7 @@ examples:
   accel-sim run paper-d64 --set architecture.lanes=32 --out out/paper
   accel-sim inject tiny --register o --index 0,2 --bit 30 --cycle 12
   accel-sim campaign minilm -n 2000 --out runs/minilm
+  accel-sim rtl tiny-pwl --synth cells.lib --out out/rtl
   accel-sim schema --json > accel-sim.schema.json
 
 exit codes: 0 done, 2 bad input, 1 anything else, 130 interrupted"""

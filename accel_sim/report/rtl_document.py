@@ -1,4 +1,4 @@
-"""What `accel-sim rtl` found, as plain data: the generated design, and its synthesis beside inventory and cost model."""
+"""What `accel-sim rtl` found, as plain data: the design, and its synthesis beside inventory and cost model."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _row(name: str, bits: int, area: float, whole: float, model: Mapping[str, fl
 
 def _modules(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     whole = found["area_um2"]
-    for m in found["modules"]:
+    for m in (m for m in found["modules"] if m["area_um2"]):
         yield (m["name"], count(m["instances"]), count(m["flip_flops_bits"]), number(m["flip_flops_um2"]),
                number(m["area_um2"]), percent(m["area_um2"] / whole))
     yield ("total", "", count(found["flip_flops_bits"]), number(sum(m["flip_flops_um2"] for m in found["modules"])),

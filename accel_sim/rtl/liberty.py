@@ -86,7 +86,8 @@ def _read(path: Path) -> LibraryFile:
     areas: dict[str, float] = {}
     flip_flops = set()
     heads = list(_CELL.finditer(bare))
-    for head, after in zip(heads, [*(h.start() for h in heads[1:]), len(bare)], strict=True):
+    for i, head in enumerate(heads):
+        after = heads[i + 1].start() if i + 1 < len(heads) else len(bare)
         area = _AREA.search(bare, head.end(), after)
         areas[head[1]] = _number(area[1]) if area is not None else 0.0
         if _FLIP_FLOP.search(bare, head.end(), after):

@@ -107,9 +107,12 @@ class Synthesis:
     @property
     def differences(self) -> tuple[str, ...]:
         """Where flip-flops are not the inventory's, in words: nothing, if all of them are."""
+        registers: dict[str, dict[str, None]] = {}
+        for place in placements(self.machine):
+            registers.setdefault(place.module, {})[place.register] = None
         return tuple(
             f"{m.module} has {m.flip_flop_bits} flip-flops and the inventory {m.inventory_bits} "
-            f"({', '.join(sorted({p.register for p in placements(self.machine) if p.module == m.module})) or 'no register'})"
+            f"({', '.join(registers.get(m.module, ['no register']))})"
             for m in self.modules if m.flip_flop_bits != m.inventory_bits
         )  # fmt: skip
 

@@ -48,7 +48,8 @@ def unit_area(unit: Unit, library: Library) -> float:
     widths = {"a": unit.format_a.width_bits * unit.lanes, "b": unit.format_b.width_bits if unit.module in BINARY else 0,
               "y": 1 if unit.module == "fp_abs_le" else unit.format_y.width_bits}  # fmt: skip
     ports = {name: width for name, width in widths.items() if width}
-    declared = ", ".join(f"{'output' if name == 'y' else 'input'} logic [{w - 1}:0] {name}" for name, w in ports.items())
+    ways = {"a": "input", "b": "input", "y": "output"}
+    declared = ", ".join(f"{ways[name]} logic [{width - 1}:0] {name}" for name, width in ports.items())
     settings = ", ".join(f".{name}({value})" for name, value in unit.parameters().items())
     wires = ", ".join(f".{name}({name})" for name in ports)
     return _area(f"module top ({declared});\n  {unit.module} #({settings}) unit ({wires});\nendmodule\n", library)

