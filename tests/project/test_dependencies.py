@@ -27,7 +27,8 @@ def named(requirements: list[str]) -> dict[str, str]:
 def imported(folder: str) -> dict[str, Path]:
     """Top-level names that the Python files of a folder import, with one file that does."""
     found: dict[str, Path] = {}
-    packages = {path.name for path in (ROOT / folder).iterdir() if path.is_dir()}
+    # Experiments borrow the drawing of cases from the tests.
+    packages = {path.name for place in (folder, "tests") for path in (ROOT / place).iterdir() if path.is_dir()}
     for source in sorted((ROOT / folder).rglob("*.py")):
         own = {"accel_sim", *packages, *(path.stem for path in source.parent.iterdir())}
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
