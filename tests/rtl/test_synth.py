@@ -227,7 +227,9 @@ def leaves(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int
 
 
 def test_the_command_reports_a_synthesis_and_defines_every_number(library: Library, library_file: Path, tmp_path: Path,
-                                                                  capfd: pytest.CaptureFixture[str]):
+                                                                  capfd: pytest.CaptureFixture[str],
+                                                                  monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert main(["rtl", "tiny", *SMALL, "--synth", str(library_file), "--out", str(tmp_path / "out")]) == 0
     text, errors = capfd.readouterr()
     assert errors == ""
