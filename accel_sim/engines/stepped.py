@@ -324,6 +324,8 @@ class SteppedEngine:
         count = min(int(env[COMPARED]), room)
         rest = [replace(c, cycle=c.cycle + late) for c in golden.comparisons[int(twin.env[COMPARED]):]]
         alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
+        if alarm is None and machine.check is not None and state[machine.inventory.offsets["alarm"]] != 0.0:
+            alarm = int(env[CYCLE])  # raised in the last cycle, and first read in this one
         if machine.check is not None and terms is not None and rest and not machine.scans:
             at = machine.inventory.offsets
             pred, act = float(state[at["pred"]]), float(state[at["act"]])

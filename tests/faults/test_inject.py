@@ -127,3 +127,24 @@ def test_a_struck_row_that_is_delivered_to_a_later_block_is_overwritten_there():
 def test_the_golden_result_is_the_one_of_the_golden_engine():
     engine = SteppedEngine(CASE.machine, CASE.job)
     assert engine.golden().same_as(run_golden(CASE.machine, CASE.job))
+
+
+def test_an_alarm_that_is_raised_in_the_cycle_before_the_runs_meet_again_is_read_then():
+    """Every comparison alarms; a judge that is held back until a swap lets the alarm come as late as that."""
+    rng = np.random.default_rng(17)
+    late = 0
+    for granularity in ("key_tile", "query_block"):
+        for _ in range(6):
+            machine = machine_with(lanes=2, head_dim=4, key_tile=8, granularity=granularity)
+            case = gaussian_case(machine, queries=5, keys=int(rng.integers(17, 30)))
+            case = Case(machine, case.job.with_threshold(0.0, 0.0))
+            engine = case.engine
+            golden = engine.golden()
+            assert golden.alarm_cycle is not None
+            for cycle in range(golden.alarm_cycle - 3, golden.alarm_cycle + 1):
+                for duration in range(1, 25):
+                    fault = Fault(cycle, "judge", (), 0, "stuck0", duration=duration)
+                    run = engine.run([fault])
+                    assert engine.inject(fault).result.same_as(run), fault
+                    late += run.alarm_cycle is not None and run.alarm_cycle > golden.alarm_cycle
+    assert late > 50
