@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
+from timing import best
 
 from accel_sim.assembly import assemble
 from accel_sim.campaign.replay import ReplayInjector
@@ -19,17 +17,6 @@ from accel_sim.engines.golden import run_golden
 from accel_sim.engines.stepped import SteppedEngine
 
 FAULTS = 20_000
-
-
-def best(work: Callable[[], object], runs: int = 5) -> float:
-    """CPU seconds of the fastest of some runs, after one that is not counted."""
-    work()
-    times = []
-    for _ in range(runs):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 def softmax_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:

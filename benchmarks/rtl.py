@@ -13,6 +13,7 @@ import argparse
 import time
 
 import numpy as np
+from timing import best
 
 from accel_sim.assembly import assemble
 from accel_sim.campaign.injector import drawn_batch, fault_at
@@ -48,35 +49,23 @@ def main() -> None:
     stepped = SteppedEngine(machine, job)
     golden = stepped.golden()
     assert model.run(job).result.same_as(golden)
-    verilated = seconds(lambda: model.run(job)) / golden.cycles
-    python = seconds(stepped.run) / golden.cycles
+    verilated = best(lambda: model.run(job), 3) / golden.cycles
+    python = best(stepped.run, 3) / golden.cycles
     print(f"  cycles/s       RTL {1 / verilated:12,.0f}   stepped {1 / python:12,.0f}   stepped / RTL "
           f"{verilated / python:8.1f}", flush=True)
 
     sampler = UniformSampler(assembly)
     _, points, kinds = drawn_batch(assembly, sampler, 0, given.faults)
     faults = [fault_at(assembly, points, kinds, i) for i in range(given.faults)]
-    struck = seconds(lambda: list(model.inject(job, faults)), 1) / given.faults
+    struck = best(lambda: list(model.inject(job, faults)), 1) / given.faults
     injector = ReplayInjector(assembly, sampler)
-    replayed = seconds(lambda: injector.records(0, REPLAYED), 2) / REPLAYED
+    replayed = best(lambda: injector.records(0, REPLAYED), 2) / REPLAYED
     records = injector.records(0, given.faults)
     alarm_of = {found.fault: found.result.alarm_cycle for found in model.inject(job, faults)}  # in any order
     alarms = [-1 if alarm_of[fault] is None else alarm_of[fault] for fault in faults]
     assert np.array_equal(records["alarm_cycle"], alarms)
     print(f"  injections/s   RTL {1 / struck:12,.1f}   replay  {1 / replayed:12,.0f}   replay / RTL "
           f"{struck / replayed:9,.0f}   (aim 1,000)")
-
-
-def seconds(work: object, runs: int = 3) -> float:
-    """CPU seconds of the fastest of some runs, after one that is not counted."""
-    assert callable(work)
-    work()
-    times = []
-    for _ in range(runs):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 if __name__ == "__main__":

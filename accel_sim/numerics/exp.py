@@ -109,20 +109,11 @@ def _exp_slow(x: float, k: float) -> tuple[float, float]:
 
 
 @kernel
-def exp_exact(x: float, r: Rounding) -> float:
-    """e^x in r: correctly rounded for results up to fp32 (arguments up to fp32), faithful for fp64.
-
-    A fixed sequence of binary64 operations: x = k ln 2 + t with |t| <= 0.347, a polynomial for e^t that is off by
-    less than 2^-51, and for results narrower than fp64 a rounding test: when the two ends of that uncertainty round
-    differently (about once in 2^25 for fp32) the value is computed again to about 2^-100 and rounded via odd.
-    e^x is never halfway between two values for x other than 0 (Lindemann), so that settles it.
-    NaN to NaN, inf to inf, -inf to +0.
-    """
-    if not x < 710.0:
-        return round_to(x * np.inf, r)  # NaN stays NaN
-    if x < -746.0:
-        return 0.0
-    k = (x * _INV_LN2 + _TO_INTEGER) - _TO_INTEGER
+def _reduced_exp(x: float) -> tuple[float, float]:
+    """(e^x / 2^k, _TO_INTEGER + k) for -746 <= x <= 710: x = k ln 2 + t with |t| <= 0.347, and a polynomial for e^t
+    that is off by less than 2^-51."""
+    shifted = x * _INV_LN2 + _TO_INTEGER
+    k = shifted - _TO_INTEGER
     high = x - k * _LN2_HIGH
     rest = k * _LN2_REST
     t = high - rest
@@ -136,6 +127,25 @@ def exp_exact(x: float, r: Rounding) -> float:
     curve = t2 * ((low_terms + t4 * middle_terms) + t8 * high_terms)
     s = 1.0 + t
     y = s + ((t - (s - 1.0)) + (t_low + curve))
+    return y, shifted
+
+
+@kernel
+def exp_exact(x: float, r: Rounding) -> float:
+    """e^x in r: correctly rounded for results up to fp32 (arguments up to fp32), faithful for fp64.
+
+    A fixed sequence of binary64 operations: x = k ln 2 + t with |t| <= 0.347, a polynomial for e^t that is off by
+    less than 2^-51, and for results narrower than fp64 a rounding test: when the two ends of that uncertainty round
+    differently (about once in 2^25 for fp32) the value is computed again to about 2^-100 and rounded via odd.
+    e^x is never halfway between two values for x other than 0 (Lindemann), so that settles it.
+    NaN to NaN, inf to inf, -inf to +0.
+    """
+    if not x < 710.0:
+        return round_to(x * np.inf, r)  # NaN stays NaN
+    if x < -746.0:
+        return 0.0
+    y, shifted = _reduced_exp(x)
+    k = shifted - _TO_INTEGER
     power = np.int64(k)
     if r.kind == 0:
         return round_to(scale_by_power(y, power), r)
@@ -160,21 +170,7 @@ def exp_exact_row(out: Vector, x: Vector, first: int, last: int, spare: Vector, 
         z = x[j]
         z = z if z < 710.0 else 710.0
         z = z if z > -746.0 else -746.0
-        shifted = z * _INV_LN2 + _TO_INTEGER
-        k = shifted - _TO_INTEGER
-        high = z - k * _LN2_HIGH
-        rest = k * _LN2_REST
-        t = high - rest
-        t_low = (high - t) - rest
-        t2 = t * t
-        t4 = t2 * t2
-        t8 = t4 * t4
-        low_terms = (_C2 + t * _C3) + t2 * (_C4 + t * _C5)
-        middle_terms = (_C6 + t * _C7) + t2 * (_C8 + t * _C9)
-        high_terms = (_C10 + t * _C11) + t2 * (_C12 + t * _C13) + t4 * _C14
-        curve = t2 * ((low_terms + t4 * middle_terms) + t8 * high_terms)
-        s = 1.0 + t
-        y = s + ((t - (s - 1.0)) + (t_low + curve))
+        y, shifted = _reduced_exp(z)
         doubt = y * 2.0**-50
         # k as an integer stands in the low bits of `shifted`; a logical shift halves it once it is positive.
         power = bits_of(shifted) - _TO_INTEGER_BITS

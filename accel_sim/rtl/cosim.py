@@ -3,14 +3,13 @@
 `CoSimulation` holds the RTL and the stepped engine of one job. `clean` compares every register of the inventory in
 every cycle of the fault-free run, and what the run delivers with the stepped and the golden engine; `under` does the
 same under any list of faults; `records` compares what many single faults lead to. `first_mismatch` is the comparison
-of registers. `validate` does it for a config.
+of registers; `accel_sim.validation` does all of it for a config.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +25,7 @@ from accel_sim.machines.lanes import LanesMachine
 from accel_sim.rtl.model import TRACE_ROWS, RtlModel
 
 if TYPE_CHECKING:
-    from accel_sim.config import Config
+    pass
 
 Bits = NDArray[np.uint64]
 
@@ -211,27 +210,6 @@ def every_fault(machine: LanesMachine, cycles: int) -> list[Fault]:
         for index in np.ndindex(*register.shape)
         for bit in range(register.width_bits)
     ]
-
-
-def validate(config: Config, faults: int = 100, seed: int = 0, cache_dir: Path | None = None) -> CoSimReport:
-    """The first head of a config on RTL and engines: the fault-free run, and `faults` random flips.
-
-    Raises ConfigError for a config that the RTL cannot express, `verilate.ToolMissing` or `verilate.BuildFailed` where
-    it cannot be built.
-    """
-    from accel_sim.assembly import assemble
-    from accel_sim.rtl.limits import check_expressible
-
-    check_expressible(config)
-    assembly = assemble(config, measure=False)
-    # A few hundred runs do not earn back the time of an optimised build.
-    with RtlModel(assembly.machine, cache_dir, optimise=False) as model:
-        simulation = CoSimulation(assembly.machine, assembly.job(assembly.workload.heads[0]), model)
-        report = simulation.clean()
-        if faults:
-            cycles = simulation.stepped.golden().cycles
-            report += simulation.records(random_flips(assembly.machine, cycles, faults, seed))
-    return report
 
 
 def random_flips(machine: LanesMachine, cycles: int, count: int, seed: int) -> list[Fault]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from accel_sim.rtl.liberty import Library, read_library
-from accel_sim.rtl.units import BINARY, Unit, unit_sources
+from accel_sim.rtl.units import Unit, unit_sources
 from accel_sim.rtl.yosys import synthesise
 
 _NARROW = ("fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2")
@@ -45,14 +45,7 @@ def table_units() -> Iterator[tuple[str, str, Unit]]:
 
 def unit_area(unit: Unit, library: Library) -> float:
     """Cell area of one arithmetic unit, um2. Raises what `yosys.synthesise` raises."""
-    widths = {"a": unit.format_a.width_bits * unit.lanes, "b": unit.format_b.width_bits if unit.module in BINARY else 0,
-              "y": 1 if unit.module == "fp_abs_le" else unit.format_y.width_bits}  # fmt: skip
-    ports = {name: width for name, width in widths.items() if width}
-    ways = {"a": "input", "b": "input", "y": "output"}
-    declared = ", ".join(f"{ways[name]} logic [{width - 1}:0] {name}" for name, width in ports.items())
-    settings = ", ".join(f".{name}({value})" for name, value in unit.parameters().items())
-    wires = ", ".join(f".{name}({name})" for name in ports)
-    return _area(f"module top ({declared});\n  {unit.module} #({settings}) unit ({wires});\nendmodule\n", library)
+    return _area(unit.wrapper("top"), library)
 
 
 def flip_flop_area(library: Library, enable: bool) -> float:

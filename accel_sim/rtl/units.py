@@ -92,6 +92,20 @@ class Unit:
         """64-bit words of operand a: the terms of a dot product, else one."""
         return self.terms if self.module == DOT else 1
 
+    def wrapper(self, name: str) -> str:
+        """A module `name` that is this unit with its parameters: Yosys 0.66 cannot always set those of a top module."""
+        widths = {
+            "a": self.format_a.width_bits * self.lanes,
+            "b": self.format_b.width_bits if self.module in BINARY else 0,
+            "y": 1 if self.module == "fp_abs_le" else self.format_y.width_bits,
+        }
+        ports = {port: width for port, width in widths.items() if width}
+        ways = {"a": "input", "b": "input", "y": "output"}
+        declared = ", ".join(f"{ways[port]} logic [{width - 1}:0] {port}" for port, width in ports.items())
+        settings = ", ".join(f".{parameter}({value})" for parameter, value in self.parameters().items())
+        wires = ", ".join(f".{port}({port})" for port in ports)
+        return f"module {name} ({declared});\n  {self.module} #({settings}) unit ({wires});\nendmodule\n"
+
     def parameters(self) -> dict[str, str]:
         """The module's parameters, as SystemVerilog text."""
         chosen = {"FA": str(format_code(self.format_a))}

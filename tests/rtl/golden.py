@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numerics.drivers import each_exp_pwl, each_reciprocal, each_round
 from numpy.typing import NDArray
 
-from accel_sim.numerics import arithmetic, dot, exp, reciprocal, rounding
+from accel_sim.numerics import arithmetic, dot, exp, reciprocal
 from accel_sim.numerics.formats import Format
 from accel_sim.numerics.jit import kernel
 from accel_sim.rtl.units import BINARY, DOT, Bits, Unit, UnitBench
@@ -15,7 +16,7 @@ Values = NDArray[np.float64]
 _add, _sub, _mul, _div, _maximum = (
     arithmetic.add, arithmetic.sub, arithmetic.mul, arithmetic.div, arithmetic.maximum,
 )  # fmt: skip
-_round_to, _exp_pwl, _reciprocal, _fused = rounding.round_to, exp.exp_pwl, reciprocal.reciprocal_pwl, dot.fused_sum
+_fused = dot.fused_sum
 
 
 @kernel
@@ -46,24 +47,6 @@ def each_div(out, a, b, r):
 def each_max(out, a, b, r):
     for i in range(out.size):
         out[i] = _maximum(a[i], b[i])
-
-
-@kernel
-def each_round(out, x, r):
-    for i in range(out.size):
-        out[i] = _round_to(x[i], r)
-
-
-@kernel
-def each_exp_pwl(out, x, table, r):
-    for i in range(out.size):
-        out[i] = _exp_pwl(x[i], table, r)
-
-
-@kernel
-def each_reciprocal(out, x, table, r):
-    for i in range(out.size):
-        out[i] = _reciprocal(x[i], table, r)
 
 
 @kernel

@@ -19,11 +19,11 @@ from accel_sim.rtl.cosim import (
     first_mismatch,
     random_flips,
     result_mismatch,
-    validate,
 )
 from accel_sim.rtl.limits import check_expressible
 from accel_sim.rtl.model import RtlModel
 from accel_sim.rtl.registers import HOMES, placements
+from accel_sim.validation import validate
 from rtl.draw import random_rtl_machine_case, wild_job
 
 pytestmark = pytest.mark.usefixtures("tools")
@@ -238,9 +238,12 @@ def config_with(**architecture):
 
 
 def test_a_config_is_validated_as_a_whole():
-    report = validate(config_with(), faults=50)
-    assert_agree(report)
-    assert (report.faults, report.moves) == (50, LanesMachine(config_with()).timing(5, 6).head_cycles)
+    found = validate(config_with(), faults=50, rtl=True)
+    assert found.agree, found.checks
+    machine = LanesMachine(config_with())
+    registers, faults = found.checks[-2:]
+    assert (faults.compared, faults.unit) == (50, "faults")
+    assert registers.compared == machine.timing(5, 6).head_cycles * machine.inventory.bits
 
 
 @pytest.mark.parametrize("key, architecture", [
