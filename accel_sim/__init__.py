@@ -4,7 +4,7 @@ What a checksum unit costs, which faults it catches, which slip through, and how
 
 >>> import accel_sim
 >>> run = accel_sim.simulate("tiny")                      # a shipped config, a path, or a Config
->>> run.system.total_cycles, round(run.system.utilisation, 3)
+>>> run.system.total_cycles, round(run.utilisation, 3)
 (56, 0.268)
 >>> story = accel_sim.inject("tiny", register="o", index=(0, 2), bit=30, cycle=12)
 >>> story.outcome, story.latency_cycles

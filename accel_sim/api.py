@@ -15,7 +15,7 @@ A config is a `Config`, the path of a YAML file, or the name of a shipped config
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from accel_sim.analysis.explain import Explanation
     from accel_sim.assembly import Assembly
     from accel_sim.campaign.runner import CampaignResult
-    from accel_sim.checkers.threshold import Thresholds
+    from accel_sim.checkers.threshold import Threshold
     from accel_sim.config import Config
     from accel_sim.cost import AreaReport, EnergyReport, Technology
     from accel_sim.engines.result import RunResult
-    from accel_sim.machines.lanes import LanesMachine
+    from accel_sim.machines.machine import Machine
     from accel_sim.report.accuracy import Distance
     from accel_sim.system import RecoveryCost, SystemRun, SystemTotals
     from accel_sim.workloads import HeadId, Workload
@@ -66,7 +66,7 @@ class Simulation:
         return self.assembly.config
 
     @property
-    def machine(self) -> LanesMachine:
+    def machine(self) -> Machine:
         """The machine: inventory, formats, timing."""
         return self.assembly.machine
 
@@ -76,14 +76,19 @@ class Simulation:
         return self.assembly.workload
 
     @property
-    def limits(self) -> Thresholds | None:
-        """The check unit's thresholds; None for an unprotected design."""
+    def limits(self) -> Mapping[str, Threshold]:
+        """The thresholds of each check unit, by its kind."""
         return self.assembly.limits
 
     @property
     def system(self) -> SystemRun:
         """Time and traffic of one head; every head has the same."""
         return self.assembly.system
+
+    @property
+    def utilisation(self) -> float:
+        """Useful multiply-accumulates over those that the machine had time for, stalls included."""
+        return self.machine.utilisation(self.assembly.timing, self.system.cycles)
 
     @property
     def totals(self) -> SystemTotals:
@@ -111,31 +116,31 @@ def simulate(config: Config | str | os.PathLike[str], *, measure: bool = True) -
     ['layer 0 head 0', (5, 4)]
     >>> run.heads[0].distance.max_abs < 1e-6                 # fp32 arithmetic against float64
     True
-    >>> run.limits.limit, run.heads[0].golden.alarm_cycle
+    >>> run.limits["fused_output"].limit, run.heads[0].golden.alarm_cycle
     (0.0010000000474974513, None)
     >>> run.to_dict()["time"]["utilisation"]
     0.26785714285714285
     """
     from accel_sim.assembly import assemble
     from accel_sim.cost import area, energy
-    from accel_sim.system import recovery_cost
+    from accel_sim.kinds import part_of
 
     loaded = _config(config)
     technology = _technology(loaded)
     assembly = assemble(loaded, measure)
     machine, system, timing = assembly.machine, assembly.system, assembly.timing
-    recovery = again = None
-    if machine.check is not None and loaded.recovery.kind == "reexecute":
-        recovery = recovery_cost(machine, loaded.memory, timing.n_queries, timing.n_keys)
-        queries = timing.n_queries if recovery.unit == "head" else min(machine.lanes, timing.n_queries)
+    recovery: RecoveryCost | None = None
+    again = None
+    if machine.units and loaded.recovery.kind == "reexecute":
+        recovery = part_of(machine.kind, "recovery")(machine, loaded.memory, timing.n_queries, timing.n_keys)
         again = energy(
-            machine, technology, machine.timing(queries, timing.n_keys), cycles=round(recovery.mean_cycles),
+            machine, technology, machine.timing(recovery.queries, timing.n_keys), cycles=round(recovery.mean_cycles),
             bytes_moved={tensor: round(moved) for tensor, moved in recovery.mean_bytes.items()},
         )
     return Simulation(
         assembly=assembly,
         heads=tuple(_run(assembly, head) for head in assembly.workload.heads),
-        area=area(machine, technology),
+        area=area(machine, technology, timing),
         energy=energy(machine, technology, timing, cycles=system.total_cycles, bytes_moved=system.bytes_moved),
         recovery=recovery,
         recovery_energy=again,
@@ -144,7 +149,7 @@ def simulate(config: Config | str | os.PathLike[str], *, measure: bool = True) -
 
 def _run(assembly: Assembly, head: HeadId) -> HeadRun:
     """The values of one head."""
-    from accel_sim.engines.golden import run_golden
+    from accel_sim.kinds import run_golden
     from accel_sim.report.accuracy import distance, reference_attention
 
     job = assembly.job(head)

@@ -6,16 +6,18 @@ it needs for one head.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from accel_sim.checkers.threshold import Thresholds, thresholds
+from accel_sim.checkers.threshold import Threshold, limits_of, thresholds
 from accel_sim.engines.job import Job, make_job
 from accel_sim.faults.universe import Universe
-from accel_sim.machines.lanes import LanesMachine, Timing
-from accel_sim.machines.memories import Memories, memories
-from accel_sim.system import SystemRun, simulate_system
+from accel_sim.kinds import make_machine, part_of
+from accel_sim.machines.machine import HeadTiming, Machine
+from accel_sim.machines.memories import Memories
+from accel_sim.system import SystemRun
 from accel_sim.workloads import HeadId, Workload, load_workload
 
 if TYPE_CHECKING:
@@ -24,26 +26,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assembly:
-    """A config's machine with its workload on its memory. `limits` is None for an unprotected design."""
+    """A config's machine with its workload on its memory. limits: of each check unit, by its kind."""
 
     config: Config
-    machine: LanesMachine
+    machine: Machine
     workload: Workload
     system: SystemRun
-    limits: Thresholds | None
+    limits: Mapping[str, Threshold]
 
     @property
-    def timing(self) -> Timing:
+    def timing(self) -> HeadTiming:
         """The stall-free timing of one head."""
-        return self.machine.timing(self.workload.n_queries, self.workload.n_keys)
+        timing: HeadTiming = self.machine.timing(self.workload.n_queries, self.workload.n_keys)
+        return timing
 
     def job(self, head: HeadId) -> Job:
         """One head, ready for any engine: rounded operands, thresholds loaded, memory stalls in place."""
         job = make_job(self.machine, *self.workload.tensors(head), self.workload.bounds())
-        job = job.with_stalls(self.system.kv_stall, self.system.swap_stall)
-        if self.limits is not None:
-            job = job.with_threshold(self.limits.limit, self.limits.scan_limit)
-        return job
+        return job.with_stalls(**self.system.held).with_limits(limits_of(self.limits))
 
     @cached_property
     def universe(self) -> Universe:
@@ -51,6 +51,9 @@ class Assembly:
         from accel_sim.config import ConfigError
 
         targets = self.config.faults.targets
+        if "sram" in targets and not any(True for _ in self.memories):
+            raise ConfigError.at(self.config, "faults.targets",
+                                 f"the SRAM words of a {self.machine.kind} machine cannot be struck: use registers")
         storage = [*(self.machine.inventory if "registers" in targets else ()),
                    *(self.memories if "sram" in targets else ())]
         try:
@@ -62,7 +65,7 @@ class Assembly:
     @cached_property
     def memories(self) -> Memories:
         """The SRAM around the machine."""
-        return memories(self.machine)
+        return self.machine.memories
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -77,8 +80,8 @@ def assemble(config: Config, measure: bool = True) -> Assembly:
     `measure=False` leaves out the clean false-alarm rate of the thresholds. Raises ConfigError for an input
     that does not fit.
     """
-    machine = LanesMachine(config)
+    machine = make_machine(config)
     workload = load_workload(config)
-    system = simulate_system(machine, config.memory, workload.n_queries, workload.n_keys)
-    limits = thresholds(machine, workload, measure) if machine.check else None
-    return Assembly(config, machine, workload, system, limits)
+    simulate = part_of(machine.kind, "system")
+    system: SystemRun = simulate(machine, config.memory, workload.n_queries, workload.n_keys)
+    return Assembly(config, machine, workload, system, thresholds(machine, workload, measure))

@@ -64,8 +64,7 @@ def validate(config: Config, faults: int = FAULTS, rtl: bool = False, progress: 
     Raises ConfigError for a config that cannot be used (with `rtl`: that the RTL cannot express), `ToolMissing` and
     `BuildFailed` of `rtl.verilate` where there is no Verilator, no C++ compiler, or one of them refuses.
     """
-    from accel_sim.engines.golden import run_golden
-    from accel_sim.engines.stepped import SteppedEngine
+    from accel_sim.kinds import run_golden, stepped_engine
 
     say = progress or (lambda what: None)
     if rtl:
@@ -74,7 +73,7 @@ def validate(config: Config, faults: int = FAULTS, rtl: bool = False, progress: 
         check_expressible(config)
     assembly = assemble(config, measure=False)
     job = assembly.job(assembly.workload.heads[0])
-    engine = SteppedEngine(assembly.machine, job)
+    engine = stepped_engine(assembly.machine, job)
     say("stepped and golden engine, fault-free")
     stepped, golden = engine.golden(), run_golden(assembly.machine, job)
     checks = [_cycles(assembly, stepped), _clean(stepped, golden)]
@@ -140,15 +139,18 @@ def _where(assembly: Assembly, batch: Batch, i: int) -> str:
 
 def _rtl(config: Config, assembly: Assembly, faults: int) -> list[Check]:
     """Registers of the RTL in every cycle of the clean run, and its faults."""
+    from accel_sim.machines.lanes import LanesMachine
     from accel_sim.rtl.cosim import CoSimulation, random_flips
     from accel_sim.rtl.model import RtlModel
 
-    with RtlModel(assembly.machine, optimise=False) as model:
-        simulation = CoSimulation(assembly.machine, assembly.job(assembly.workload.heads[0]), model)
+    machine = assembly.machine
+    assert isinstance(machine, LanesMachine)  # the only kind that `check_expressible` lets through
+    with RtlModel(machine, optimise=False) as model:
+        simulation = CoSimulation(machine, assembly.job(assembly.workload.heads[0]), model)
         clean = simulation.clean()
         checks = [_of("RTL, every register in every cycle", "stepped and golden engine", clean, clean.bits, "bits")]
         if faults:
-            flips = random_flips(assembly.machine, simulation.stepped.golden().cycles, faults, config.faults.seed)
+            flips = random_flips(machine, simulation.stepped.golden().cycles, faults, config.faults.seed)
             struck = simulation.records(flips)
             checks.append(_of("RTL under faults", "stepped engine", struck, struck.faults, "faults"))
     return checks

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from accel_sim.analysis.attention import Row, observe
+from accel_sim.analysis.attention import Row
 from accel_sim.assembly import Assembly
-from accel_sim.engines.golden import Clock
 from accel_sim.engines.replay.sram import faults_of, told
 from accel_sim.engines.result import RunResult
-from accel_sim.engines.stepped import SteppedEngine
 from accel_sim.faults.fault import Fault
 from accel_sim.faults.outcome import OUTCOMES, Severity, outcome_code, severity
+from accel_sim.kinds import part_of, stepped_engine
 from accel_sim.machines.inventory import Register
-from accel_sim.machines.lanes_schedule import Occupant, occupant
+from accel_sim.machines.machine import HeadTiming, Occupant
 from accel_sim.machines.memories import Memory
 from accel_sim.numerics.rounding import encode_value
 from accel_sim.workloads import HeadId
@@ -84,25 +84,29 @@ def explain(assembly: Assembly, head: HeadId, fault: Fault) -> Explanation:
 
     Raises ValueError with a clear message for a fault that this machine and run cannot have.
     """
-    engine = SteppedEngine(assembly.machine, assembly.job(head))
+    engine = stepped_engine(assembly.machine, assembly.job(head))
     fault.check(assembly.machine.inventory, assembly.memories)
     golden = engine.golden()
     if fault.cycle >= golden.cycles:
         raise ValueError(f"the head ends after cycle {golden.cycles - 1}; cycle {fault.cycle} is never reached")
     injection = engine.inject(fault)
-    faulty, rows_after = observe(engine, [fault])
+    observe = part_of(assembly.machine.kind, "story")
+    if observe is None:
+        faulty, rows_before, rows_after = engine.run([fault]), {}, {}
+    else:
+        faulty, rows_after = observe(engine, [fault])
+        _, rows_before = observe(engine)
     if not faulty.same_as(injection.result):
         raise AssertionError("two ways of running one fault differ; please report this")
-    _, rows_before = observe(engine)
     machine, timing = assembly.machine, engine.timing
     in_memory = fault.register in assembly.memories
     register = assembly.memories[fault.register] if in_memory else machine.inventory[fault.register]
-    machine_cycle, stalled = Clock(machine, engine.job, timing).machine_cycle(fault.cycle)
+    machine_cycle, stalled = engine.clock.machine_cycle(fault.cycle)
     differs = np.any(golden.output.view(np.int64) != faulty.output.view(np.int64), axis=1)
     harm = severity(golden.output, faulty.output, machine.formats["output"].codec)
     alarm = faulty.raised[1]
     holds, word = _word(engine, register, fault, golden, faulty) if isinstance(register, Memory) else (
-        occupant(machine, timing, register, fault.index, machine_cycle), None)
+        machine.occupant(timing, register, fault.index, machine_cycle), None)
     empty = word is not None and injection.old_value != injection.old_value  # a check bit, or a word without a row
     patterned = register.stored == register.format and not empty
     changed = _ranked(rows_before, rows_after)
@@ -135,7 +139,7 @@ def explain(assembly: Assembly, head: HeadId, fault: Fault) -> Explanation:
     )
 
 
-def _word(engine: SteppedEngine, memory: Memory, fault: Fault, golden: RunResult,
+def _word(engine: Any, memory: Memory, fault: Fault, golden: RunResult,
           faulty: RunResult) -> tuple[Occupant | None, WordStory]:
     """What a struck word held, and what became of it."""
     cycles = engine.clock.machine_cycles(golden.cycles)
@@ -160,10 +164,10 @@ def _word(engine: SteppedEngine, memory: Memory, fault: Fault, golden: RunResult
     return holds, WordStory(memory, read if read >= 0 else None, decoder, faulty.memory_alarm_cycle)
 
 
-def _phase(timing: object, cycle: int) -> str:
-    for phase, block, first, cycles in timing.spans():  # type: ignore[attr-defined]
+def _phase(timing: HeadTiming, cycle: int) -> str:
+    for phase, number, first, cycles in timing.spans():
         if first <= cycle < first + cycles:
-            return f"{phase}, block {block}" if phase in ("stream", "flush") else phase
+            return timing.phase_name(phase, number)
     return "done"
 
 

@@ -6,7 +6,7 @@ is a pure function of the fault numbers.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,12 +14,11 @@ from accel_sim.assembly import Assembly
 from accel_sim.campaign.columns import ALARMS, Batch, empty_batch
 from accel_sim.campaign.sampling import Sampler, UniformSampler
 from accel_sim.engines.result import RunResult
-from accel_sim.engines.stepped import Injection, SteppedEngine
+from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import KINDS, Fault
 from accel_sim.faults.outcome import outcome_code, severity
 from accel_sim.faults.universe import Points
-from accel_sim.machines.lanes_schedule import occupant
-from accel_sim.machines.memories import NEVER, word_at
+from accel_sim.kinds import stepped_engine
 from accel_sim.numerics.formats import Codec
 
 
@@ -39,13 +38,13 @@ class SteppedInjector:
     def __init__(self, assembly: Assembly, sampler: Sampler | None = None) -> None:
         self.assembly = assembly
         self.sampler: Sampler = sampler or UniformSampler(assembly)
-        self._engines: dict[int, SteppedEngine] = {}
+        self._engines: dict[int, Any] = {}
 
-    def engine(self, head: int) -> SteppedEngine:
+    def engine(self, head: int) -> Any:
         """The engine of head number `head` of the workload, made when first asked for."""
         if head not in self._engines:
             a = self.assembly
-            self._engines[head] = SteppedEngine(a.machine, a.job(a.workload.heads[head]))
+            self._engines[head] = stepped_engine(a.machine, a.job(a.workload.heads[head]))
         return self._engines[head]
 
     def records(self, first: int, count: int) -> Batch:
@@ -57,7 +56,7 @@ class SteppedInjector:
             self._inject(batch, i, engine, fault)
         return batch
 
-    def _inject(self, batch: Batch, i: int, engine: SteppedEngine, fault: Fault) -> None:
+    def _inject(self, batch: Batch, i: int, engine: Any, fault: Fault) -> None:
         injection = engine.inject(fault)
         fill_values(batch, i, engine, injection)
         codec = engine.machine.formats["output"].codec
@@ -104,16 +103,10 @@ def fault_at(assembly: Assembly, points: Points, kinds: np.ndarray, i: int) -> F
     return Fault(int(points.cycle[i]), register.name, index, bit, kind, bits, duration)
 
 
-def fill_values(batch: Batch, i: int, engine: SteppedEngine, injection: Injection) -> None:
+def fill_values(batch: Batch, i: int, engine: Any, injection: Injection) -> None:
     """Write what the struck element held before and after; NaN where the schedule proves that it was dead, so that
     the record is the same whether or not the fault was run."""
-    fault, machine = injection.fault, engine.machine
-    cycle, _ = engine.clock.machine_cycle(fault.cycle)
-    if fault.register in engine.memories:
-        live = word_at(machine, engine.timing, engine.memories, fault.register, fault.index, cycle)[1] != NEVER
-    else:
-        live = occupant(machine, engine.timing, machine.inventory[fault.register], fault.index, cycle) is not None
-    nan = float("nan")
+    live, nan = engine.live(injection.fault), float("nan")
     batch["old_value"][i] = injection.old_value if live else nan
     batch["new_value"][i] = injection.new_value if live else nan
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from accel_sim.assembly import Assembly
 from accel_sim.campaign.columns import ALARMS, Batch
 from accel_sim.campaign.injector import drawn_batch, fault_at, fill_outcome, fill_values, telling_comparison
 from accel_sim.campaign.sampling import Sampler, UniformSampler
-from accel_sim.engines.golden import Clock
-from accel_sim.engines.replay.control import replay_control
-from accel_sim.engines.replay.engine import ReplayEngine
 from accel_sim.engines.replay.sram import DELIVERED, FLIP, RUN, SramFaults, Told, delivered_rows, told
 from accel_sim.engines.replay.types import FALL_BACK, Outcomes
 from accel_sim.engines.sram import split_masks
-from accel_sim.engines.stepped import Injection, SteppedEngine
+from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import KINDS
 from accel_sim.faults.outcome import relative_l2
 from accel_sim.faults.universe import Points
+from accel_sim.kinds import replay_engine, stepped_engine
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.memories import Memory
 
@@ -31,9 +31,8 @@ class ReplayInjector:
     def __init__(self, assembly: Assembly, sampler: Sampler | None = None) -> None:
         self.assembly = assembly
         self.sampler: Sampler = sampler or UniformSampler(assembly)
-        self._replay: dict[int, ReplayEngine] = {}
-        self._stepped: dict[int, SteppedEngine] = {}
-        self._cycles: dict[int, np.ndarray] = {}
+        self._replay: dict[int, Any] = {}
+        self._stepped: dict[int, Any] = {}
         registers = assembly.universe.registers
         offsets = assembly.machine.inventory.offsets
         self._offset = np.array([offsets.get(r.name, -1) for r in registers], dtype=np.int64)
@@ -41,26 +40,18 @@ class ReplayInjector:
         self._arith = np.array([r.format.codec for r in registers], dtype=np.int64)
         self._stored = np.array([r.stored.codec for r in registers], dtype=np.int64)
 
-    def engine(self, head: int) -> ReplayEngine:
+    def engine(self, head: int) -> Any:
         """The replay engine of head number `head` of the workload, made when first asked for."""
         if head not in self._replay:
             a = self.assembly
-            self._replay[head] = ReplayEngine(a.machine, a.job(a.workload.heads[head]))
+            self._replay[head] = replay_engine(a.machine, a.job(a.workload.heads[head]))
         return self._replay[head]
 
-    def _machine_cycles(self, head: int) -> np.ndarray:
-        """`Clock.machine_cycles` of that head's fault-free run."""
-        if head not in self._cycles:
-            engine = self.engine(head)
-            clock = Clock(engine.machine, engine.job, engine.timing)
-            self._cycles[head] = clock.machine_cycles(engine.golden.cycles)
-        return self._cycles[head]
-
-    def stepped(self, head: int) -> SteppedEngine:
+    def stepped(self, head: int) -> Any:
         """The stepped engine of that head, for the faults that have to be run."""
         if head not in self._stepped:
             a = self.assembly
-            self._stepped[head] = SteppedEngine(a.machine, a.job(a.workload.heads[head]))
+            self._stepped[head] = stepped_engine(a.machine, a.job(a.workload.heads[head]))
         return self._stepped[head]
 
     def records(self, first: int, count: int) -> Batch:
@@ -100,7 +91,7 @@ class ReplayInjector:
         for at in np.flatnonzero(out.status == FALL_BACK):
             self._run(batch, points, kinds, head, int(rows[at]))
 
-    def _fill(self, batch: Batch, rows: np.ndarray, engine: ReplayEngine, out: Outcomes) -> None:
+    def _fill(self, batch: Batch, rows: np.ndarray, engine: Any, out: Outcomes) -> None:
         """Write what faults did that `engine` has replayed, memory alarms aside."""
         alarm = out.alarm_cycle >= 0
         cycles = batch["cycle"][rows]
@@ -127,7 +118,7 @@ class ReplayInjector:
         bank, row, word = np.unravel_index(points.element[rows], memory.shape)
         faults = SramFaults(bank.astype(np.int64), row.astype(np.int64), word.astype(np.int64), bit, cycles, last, ops,
                             data, check)
-        come = told(engine.machine, engine.job, engine.golden.output, self._machine_cycles(head), memory,
+        come = told(engine.machine, engine.job, engine.golden.output, engine.machine_cycles, memory,
                     self.assembly.memories.resident, faults)
         self._clean(batch, rows, engine)
         batch["old_value"][rows], batch["new_value"][rows] = come.old_value, come.new_value
@@ -142,14 +133,15 @@ class ReplayInjector:
         for at in np.flatnonzero(come.what == RUN):
             self._run(batch, points, kinds, head, int(rows[at]))
 
-    def _flipped(self, engine: ReplayEngine, come: Told, memory: Memory, at: np.ndarray) -> Outcomes:
+    def _flipped(self, engine: Any, come: Told, memory: Memory, at: np.ndarray) -> Outcomes:
         """Replay some words' one read as a flip in the register that it was read into."""
         n = len(at)
         codecs = (np.tile(np.array(fmt.codec, dtype=np.int64), (n, 1)) for fmt in (memory.format, memory.stored))
-        return engine.outcomes(come.slot[at], come.cycle[at], come.cycle[at], np.zeros(n, dtype=np.int64),
-                               come.mask[at], *codecs)
+        replayed: Outcomes = engine.outcomes(come.slot[at], come.cycle[at], come.cycle[at], np.zeros(n, dtype=np.int64),
+                                             come.mask[at], *codecs)
+        return replayed
 
-    def _clean(self, batch: Batch, rows: np.ndarray, engine: ReplayEngine) -> None:
+    def _clean(self, batch: Batch, rows: np.ndarray, engine: Any) -> None:
         """What a fault does that changes nothing."""
         golden = engine.golden
         residual, limit = telling_comparison(golden)
@@ -161,7 +153,7 @@ class ReplayInjector:
             none, none > 0, alarm, np.full(n, residual), np.full(n, limit), np.zeros(n), np.zeros(n), none, none, none,
             nan, nan))
 
-    def _deliver(self, batch: Batch, rows: np.ndarray, engine: ReplayEngine, memory: Memory, row: np.ndarray,
+    def _deliver(self, batch: Batch, rows: np.ndarray, engine: Any, memory: Memory, row: np.ndarray,
                  word: np.ndarray, delivered: np.ndarray) -> None:
         """What wrong bits in the O SRAM do: a `_clean` record but for the output."""
         out = delivered_rows(memory, engine.golden.output, row, word, delivered)
@@ -187,12 +179,6 @@ class ReplayInjector:
         """Record i, whose fault cannot be replayed."""
         engine, stepped = self.engine(head), self.stepped(head)
         fault = fault_at(self.assembly, points, kinds, i)
-        in_memory = fault.register in stepped.memories
-        known = None if in_memory else replay_control(engine, fault, stepped.watchdog_cycles)
-        if known is not None:
-            result, old, new = known
-            injection = Injection(fault, old, new, result)
-        else:
-            injection = stepped.inject(fault, engine.terms)
+        injection: Injection = engine.inject(fault, stepped)
         fill_values(batch, i, stepped, injection)
         fill_outcome(batch, i, fault.cycle, engine.golden, injection.result, stepped.machine.formats["output"].codec)

@@ -14,7 +14,6 @@ import numpy as np
 from accel_sim.assembly import Assembly
 from accel_sim.faults.universe import Universe
 from accel_sim.machines.inventory import Register
-from accel_sim.machines.lanes import PHASES
 from accel_sim.machines.memories import Memory
 
 BY = ("component", "register", "field", "phase")
@@ -62,7 +61,7 @@ def strata(assembly: Assembly, by: Sequence[str]) -> tuple[Stratum, ...]:
     if phases is None:
         times[()] = np.arange(universe.cycles, dtype=np.int64)
     else:
-        for number, phase in enumerate(PHASES):
+        for number, phase in enumerate(phases_of(assembly)):
             times[(("phase", phase),)] = np.flatnonzero(phases == number).astype(np.int64)
     return tuple(
         Stratum((*what, *when), positions, cycles, universe.heads)
@@ -98,15 +97,18 @@ def field_of_bit(register: Register | Memory) -> tuple[str, ...]:
     return element
 
 
+def phases_of(assembly: Assembly) -> tuple[str, ...]:
+    """The phases of a head, in the order in which they first come."""
+    return tuple(dict.fromkeys(phase for phase, *_ in assembly.timing.spans()))
+
+
 def phase_of_cycle(assembly: Assembly) -> np.ndarray:
-    """(cycles,) int64: what the sequencer's `phase` register holds in each cycle of the fault-free run, as an
-    index into `PHASES`. Cycles held by the memory count for the phase that waits."""
-    timing, system, machine = assembly.timing, assembly.system, assembly.machine
-    tiles = -(-timing.n_keys // machine.key_tile)
-    held_in_stream = np.asarray(system.kv_stall, dtype=np.int64).reshape(timing.blocks, tiles).sum(axis=1)
+    """(cycles,) int64: the phase of each cycle of the fault-free run, as an index into `phases_of`. Cycles held by the
+    memory count for the phase that waits."""
+    names = phases_of(assembly)
     phases, lengths = [], []
-    for phase, block, _, cycles in timing.spans():
-        held = {"swap": system.swap_stall, "stream": held_in_stream}.get(phase)
-        phases.append(PHASES.index(phase))
-        lengths.append(cycles + (int(held[block]) if held is not None else 0))
+    held = assembly.system.held_by_span(assembly.timing)
+    for (phase, _, _, cycles), waited in zip(assembly.timing.spans(), held, strict=True):
+        phases.append(names.index(phase))
+        lengths.append(cycles + waited)
     return np.repeat(np.array(phases, dtype=np.int64), lengths)

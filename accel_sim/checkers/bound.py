@@ -25,10 +25,16 @@ e^(−u S) to e^(u S): `weight_excess`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from accel_sim.machines.lanes import LanesMachine
 from accel_sim.numerics.formats import Format
+from accel_sim.workloads import Workload
+
+if TYPE_CHECKING:
+    from accel_sim.config.checker import FusedOutputUnit
 
 RECIPROCAL_EXCESS = 25 / 24
 
@@ -80,3 +86,17 @@ def weight_excess(machine: LanesMachine, q: np.ndarray, k: np.ndarray) -> float:
     unit = (1.0 + growth(1, exp)) * (1.0 + 1.0 / 64.0)
     with np.errstate(over="ignore"):
         return float(np.exp(off)) * unit * 1.5 * 1.5
+
+
+def lanes_bounds(machine: LanesMachine, workload: Workload, unit: FusedOutputUnit) -> tuple[float, float]:
+    """Largest bound over the workload's heads, for a unit of comparison and for a scan."""
+    rows = workload.n_queries if unit.granularity == "head" else min(machine.lanes, workload.n_queries)
+    limit = scan = 0.0
+    for head in workload.heads:
+        q, k, v = workload.tensors(head)
+        excess = weight_excess(machine, q, k)
+        bound = rounding_bound(machine, v, rows, excess)
+        limit = max(limit, bound)
+        # Undivided rows are larger by at most l ≤ N.
+        scan = max(scan, bound * workload.n_keys * excess)
+    return limit, scan

@@ -1,22 +1,21 @@
-"""Where the check unit's limits come from: given, relative, calibrated on clean runs, or bounded.
+"""Where the check units' limits come from: given, relative, calibrated on clean runs, or bounded.
 
-`thresholds(machine, workload)` gives the values that the `threshold` and `scan_threshold` registers are
-loaded with, with what is known about them: the calibration set, and the clean false-alarm rate on inputs
-that the calibration never saw.
+`thresholds(machine, workload)` gives, for each unit, the values that its threshold registers are loaded with, and what
+is known about them: the calibration set, and the clean false-alarm rate on inputs that the calibration never saw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from accel_sim.checkers.bound import rounding_bound, weight_excess
-from accel_sim.engines.golden import run_golden
+from accel_sim.config.errors import ConfigError
 from accel_sim.engines.job import make_job
-from accel_sim.machines.lanes import LanesMachine
+from accel_sim.kinds import part_of, run_golden
+from accel_sim.machines.machine import Machine
 from accel_sim.numerics.formats import Format
 from accel_sim.numerics.rounding import round_to
 from accel_sim.workloads import HeadId, Tensors, Workload, rounded
@@ -26,15 +25,17 @@ UNSEEN_HEADS = 50
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """The limits of a check unit.
+class Threshold:
+    """The limits of one check unit.
 
-    limit, scan_limit: values of the two threshold registers, in the checker format; for kind `relative` they
-    are fractions. largest_clean: largest |residual| of the calibration set (calibrated only).
-    calibration_heads, unseen_heads: how many clean heads were used to set the limit and to test it;
-    unseen_alarms: how many of the latter raised an alarm.
+    unit: its kind. limit, scan_limit: values of its threshold registers, in the checker format (scan_limit: for
+    comparisons inside a query block, NaN where there are none); for kind `relative` they are fractions.
+    largest_clean: largest |residual| of the calibration set (calibrated only). calibration_heads, unseen_heads: how
+    many clean heads were used to set the limit and to test it; unseen_alarms: in how many of the latter this unit
+    raised an alarm.
     """
 
+    unit: str
     kind: str
     limit: float
     scan_limit: float
@@ -44,16 +45,26 @@ class Thresholds:
     unseen_alarms: int = 0
 
 
-def thresholds(machine: LanesMachine, workload: Workload, measure: bool = True) -> Thresholds:
-    """The limits of the machine's check unit for this workload.
+def thresholds(machine: Machine, workload: Workload, measure: bool = True) -> dict[str, Threshold]:
+    """The limits of the machine's check units for this workload, by kind of unit.
 
-    `measure=False` skips the clean false-alarm rate. Raises ValueError for a machine without a check unit.
+    `measure=False` skips the clean false-alarm rates. Raises ConfigError for a threshold that this machine cannot have.
     """
-    unit = machine.check
-    if unit is None:
-        raise ValueError("an unprotected machine has no thresholds")
-    spec = unit.threshold
-    seen = 0
+    found = {unit.kind: _threshold(machine, unit, workload) for unit in machine.units}
+    if not measure:
+        return found
+    return {unit.kind: _measured(machine, unit, workload, found) for unit in machine.units}
+
+
+def limits_of(found: Mapping[str, Threshold]) -> dict[str, float]:
+    """Thresholds as a job takes them."""
+    return {name: value for t in found.values()
+            for name, value in ((t.unit, t.limit), (f"{t.unit}.scan", t.scan_limit))}
+
+
+def _threshold(machine: Machine, unit: Any, workload: Workload) -> Threshold:
+    """The limits of one unit, not yet tried on unseen heads."""
+    spec, seen = unit.threshold, 0
     largest: float | None = None
     if spec.kind == "absolute":
         # A scan sums rows that are not yet divided by l, which is at most the number of keys.
@@ -61,22 +72,32 @@ def thresholds(machine: LanesMachine, workload: Workload, measure: bool = True) 
     elif spec.kind == "relative":
         limit = scan = spec.value
     elif spec.kind == "bound":
-        limit, scan = _bounds(machine, workload)
-        limit, scan = spec.slack * limit, spec.slack * scan
+        bounds = part_of(machine.kind, "bounds")
+        if bounds is None:
+            index = [u.kind for u in machine.config.checker.units].index(unit.kind)
+            raise ConfigError.at(machine.config, f"checker.units.{index}.threshold.kind",
+                                 f"no rounding bound is known for {unit.kind} on a {machine.kind} machine: "
+                                 f"use absolute, relative or calibrated")
+        limit, scan = (spec.slack * bound for bound in bounds(machine, workload, unit))
     else:
         seen = spec.samples
-        largest, largest_scan = clean_residuals(machine, workload, clean_heads(workload, spec.seed, 0, seen))
+        largest, largest_scan = clean_residuals(machine, workload, clean_heads(workload, spec.seed, 0, seen), unit.kind)
         limit, scan = spec.multiple * largest, spec.multiple * largest_scan
     limit, scan = (_held(value, machine.formats["checker"]) for value in (limit, scan))
-    if not measure:
-        return Thresholds(spec.kind, limit, scan, largest, seen)
-    seed = spec.seed if spec.kind == "calibrated" else 0
+    return Threshold(unit.kind, spec.kind, limit, scan, largest, seen)
+
+
+def _measured(machine: Machine, unit: Any, workload: Workload, found: Mapping[str, Threshold]) -> Threshold:
+    """One unit's limits with its clean false alarms, on heads that its calibration has not seen."""
+    own = found[unit.kind]
+    seed = unit.threshold.seed if own.kind == "calibrated" else 0
+    limits = limits_of(found)
     alarms = total = 0
-    for tensors in clean_heads(workload, seed, seen, UNSEEN_HEADS):
-        job = make_job(machine, *tensors, workload.bounds()).with_threshold(limit, scan)
-        alarms += run_golden(machine, job).alarm_cycle is not None
+    for tensors in clean_heads(workload, seed, own.calibration_heads, UNSEEN_HEADS):
+        result = run_golden(machine, make_job(machine, *tensors, workload.bounds()).with_limits(limits))
+        alarms += any(c.alarm for c in result.comparisons if c.unit == unit.kind)
         total += 1
-    return Thresholds(spec.kind, limit, scan, largest, seen, total, alarms)
+    return replace(own, unseen_heads=total, unseen_alarms=alarms)
 
 
 def _held(limit: float, checker: Format) -> float:
@@ -85,15 +106,15 @@ def _held(limit: float, checker: Format) -> float:
     return float(round_to(min(limit, checker.max_finite), checker.rounding()))
 
 
-def clean_residuals(machine: LanesMachine, workload: Workload,
-                    heads: Iterable[Tensors]) -> tuple[float, float]:
-    """Largest clean |residual| over some heads: at the ends of units of comparison, and in scans."""
+def clean_residuals(machine: Machine, workload: Workload, heads: Iterable[Tensors],
+                    unit: str = "fused_output") -> tuple[float, float]:
+    """Largest clean |residual| of a check unit over some heads: at the ends of units of comparison, and in scans."""
     largest = {False: 0.0, True: 0.0}
     for tensors in heads:
         job = make_job(machine, *tensors, workload.bounds())
         for comparison in run_golden(machine, job).comparisons:
             size = abs(comparison.residual)
-            if np.isfinite(size):
+            if np.isfinite(size) and comparison.unit == unit:
                 largest[comparison.scanned] = max(largest[comparison.scanned], size)
     return largest[False], largest[True]
 
@@ -130,18 +151,3 @@ def _redrawn(workload: Workload, seed: int, i: int) -> tuple[np.ndarray, np.ndar
     queries = draw.integers(0, len(q), len(q))
     keys = draw.integers(0, len(k), len(k))
     return q[queries], k[keys], v[keys]
-
-
-def _bounds(machine: LanesMachine, workload: Workload) -> tuple[float, float]:
-    """Largest bound over the workload's heads, for a unit of comparison and for a scan."""
-    assert machine.check is not None
-    rows = workload.n_queries if machine.check.granularity == "head" else min(machine.lanes, workload.n_queries)
-    limit = scan = 0.0
-    for head in workload.heads:
-        q, k, v = workload.tensors(head)
-        excess = weight_excess(machine, q, k)
-        bound = rounding_bound(machine, v, rows, excess)
-        limit = max(limit, bound)
-        # Undivided rows are larger by at most l ≤ N.
-        scan = max(scan, bound * workload.n_keys * excess)
-    return limit, scan

@@ -49,16 +49,15 @@ def inject(options: Namespace) -> None:
 
 def list_registers(options: Namespace) -> None:
     """Every register array of the config's machine, and its memories."""
-    from accel_sim.machines.lanes import LanesMachine
-    from accel_sim.machines.memories import memories
+    from accel_sim.kinds import make_machine
     from accel_sim.report.documents import registers_document
     from accel_sim.report.inject_text import show_registers
     from accel_sim.report.plain import dumps
 
     config = config_of(options)
     folder = folder_of(options)
-    machine = LanesMachine(config)
-    document = registers_document(config, [*machine.inventory, *memories(machine)])
+    machine = make_machine(config)
+    document = registers_document(config, [*machine.inventory, *machine.memories])
     files = {"registers.json": lambda: dumps(document).encode("ascii")}
     emit(Output(document, lambda console: show_registers(console, document), files), options, folder)
 

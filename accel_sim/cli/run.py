@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def run(options: Namespace) -> None:
     """Simulate a design and report it."""
     from accel_sim.api import simulate
+    from accel_sim.kinds import part_of
     from accel_sim.report.plain import dumps
     from accel_sim.report.run_text import show_run
 
@@ -29,9 +30,10 @@ def run(options: Namespace) -> None:
         "run.json": lambda: dumps(document).encode("ascii"),
         "area.png": lambda: cost_figure(document, "area", "um2"),
         "energy.png": lambda: cost_figure(document, "energy", "pJ"),
-        "attention.png": lambda: attention_figure(simulation),
     }
-    if simulation.limits is not None:
+    if part_of(simulation.machine.kind, "weights") is not None:
+        files["attention.png"] = lambda: attention_figure(simulation)
+    if simulation.limits:
         files["latency.png"] = lambda: latency_figure(simulation)
     emit(Output(document, lambda console: show_run(console, document), files), options, folder)
 
@@ -48,11 +50,11 @@ def cost_figure(document: Mapping[str, Any], what: str, unit: str) -> bytes:
 
 def attention_figure(simulation: Simulation) -> bytes:
     """The attention map of the first head, as the machine computes it."""
-    from accel_sim.report.attention_map import attention_weights
+    from accel_sim.kinds import part_of
     from accel_sim.report.figures import attention_map
 
     head = simulation.workload.heads[0]
-    weights = attention_weights(simulation.machine, simulation.assembly.job(head))
+    weights = part_of(simulation.machine.kind, "weights")(simulation.machine, simulation.assembly.job(head))
     return attention_map(weights, f"Attention of {head}, {simulation.config.name}")
 
 

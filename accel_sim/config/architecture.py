@@ -177,5 +177,20 @@ class LanesArchitecture(Section):
             )
             yield Clash(("head_dim", "lanes"), message)
 
+    def refuses(self, unit: Any) -> Iterator[Clash]:
+        """What this machine cannot have of a check unit; keys of the unit begin with `unit.`, others at the root."""
+        if unit.kind == "gemm":
+            yield Clash(("unit.kind",), "a lanes machine has no products of matrices to check: use fused_output")
+        if unit.kind != "fused_output":
+            return
+        if unit.granularity == "key_tile" and self.key_tile < self.lanes:
+            message = (
+                f"granularity key_tile needs architecture.key_tile >= architecture.lanes "
+                f"(got {self.key_tile} < {self.lanes})"
+            )
+            yield Clash(("unit.granularity", "architecture.key_tile", "architecture.lanes"), message)
+        if unit.columns > 1:
+            yield Clash(("unit.columns",), "a lanes machine keeps row sums in the checker format: columns must be 1")
+
 
 Architecture: TypeAlias = Annotated[LanesArchitecture, Kinds(LanesArchitecture)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from accel_sim.config.sections import SEED_MAX, Clash, Kinds, Many, Section
 
@@ -46,6 +46,15 @@ class BoundThreshold(Section):
     slack: float = Field(default=1.0, gt=0, le=1e12, description="Threshold over the bound.")
 
 
+Product: TypeAlias = Literal["qk", "pv"]
+ChecksumColumns: TypeAlias = Annotated[int, Field(ge=1, le=3)]
+
+
+def _in_order(products: tuple[Product, ...]) -> tuple[Product, ...]:
+    """A set: written in any order, it means the same design and must hash alike."""
+    return tuple(name for name in get_args(Product) if name in products)
+
+
 Threshold: TypeAlias = Annotated[
     AbsoluteThreshold | RelativeThreshold | CalibratedThreshold | BoundThreshold,
     Kinds(AbsoluteThreshold, RelativeThreshold, CalibratedThreshold, BoundThreshold),
@@ -76,6 +85,8 @@ class Shares(Section):
 class FusedOutputUnit(Section):
     """The fused output checksum (Flash-ABFT): the sum of the outputs against one more, predicted column."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"columns"})
+
     kind: Literal["fused_output"] = Field(
         default="fused_output", description="Selects the fused output checksum."
     )
@@ -85,10 +96,45 @@ class FusedOutputUnit(Section):
         description="When residuals are compared: after every tile of keys, every block of queries, or once "
         "a head. `key_tile` needs `architecture.key_tile` to be at least `architecture.lanes`.",
     )
+    columns: ChecksumColumns = Field(
+        default=1,
+        description="On an array machine: columns of PEs or of the stream, in the operand format, that carry the row "
+        "sums of V. One holds them rounded; a second and a third the remainders, as low and lower parts.",
+    )
     threshold: Threshold = Field(default=CalibratedThreshold(), description="What residual raises the alarm.")
 
 
-Unit: TypeAlias = Annotated[FusedOutputUnit, Kinds(FusedOutputUnit)]
+class GemmUnit(Section):
+    """Classic checksums of matrix products (Huang and Abraham, 1984) on the products of a `gemm` machine.
+
+    Correcting an element needs both sides: a row and a column that disagree by as much cross at it.
+    """
+
+    kind: Literal["gemm"] = Field(default="gemm", description="Selects the checksums of matrix products.")
+    products: Annotated[Many[Product], Field(min_length=1), AfterValidator(_in_order)] = Field(
+        default=("qk", "pv"), description="Products that are checked: the scores `qk`, the outputs `pv`."
+    )
+    sides: Literal["rows", "columns", "both"] = Field(
+        default="rows",
+        description="Which sums of a product are compared: of each of its `rows` (a checksum column), of each of its "
+        "`columns` (a checksum row), or `both`, which locates a single wrong element.",
+    )
+    correct: bool = Field(
+        default=False, description="Whether a located element is corrected in the output buffer; needs `both` sides."
+    )
+    columns: ChecksumColumns = Field(
+        default=1,
+        description="Operands, in the operand format, that carry each checksum into the array. One holds it rounded; a "
+        "second and a third the remainders, as low and lower parts.",
+    )
+    threshold: Threshold = Field(default=CalibratedThreshold(), description="What residual raises the alarm.")
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.correct and self.sides != "both":
+            yield Clash(("correct", "sides"), f"correcting needs sides: both (got {self.sides})")
+
+
+Unit: TypeAlias = Annotated[FusedOutputUnit | GemmUnit, Kinds(FusedOutputUnit, GemmUnit)]
 
 
 class Checker(Section):

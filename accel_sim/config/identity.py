@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from accel_sim.config.root import Config
+from accel_sim.config.sections import Section
 
 NAMES_ONLY = frozenset({"name", "description"})
 """Keys that change no result."""
@@ -23,7 +24,7 @@ def config_hash(config: Config) -> str:
     A file that the workload reads counts by its content, not by its name, so that the same campaign has the
     same hash on every machine and another tensor has another; a file that cannot be read counts by its name.
     """
-    data = {key: value for key, value in to_dict(config).items() if key not in NAMES_ONLY}
+    data = {key: value for key, value in _as_published(config).items() if key not in NAMES_ONLY}
     path = config.workload_path()
     if path is not None:
         try:
@@ -33,3 +34,18 @@ def config_hash(config: Config) -> str:
             pass
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _as_published(section: Section) -> dict[str, Any]:
+    """`to_dict` without the keys that a section was given later (`Section.added`), where they have their defaults."""
+    data: dict[str, Any] = section.model_dump(mode="json")
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if name in section.added and value == field.get_default(call_default_factory=True):
+            del data[name]
+        elif isinstance(value, Section):
+            data[name] = _as_published(value)
+        elif isinstance(value, tuple):
+            data[name] = [_as_published(item) if isinstance(item, Section) else stated
+                          for item, stated in zip(value, data[name], strict=True)]
+    return data

@@ -24,8 +24,8 @@ class Config(Section):
     """A design, its workload and its faults. Every key has a default; `{}` is a complete config.
 
     Impossible together: a random workload larger than the counters (`max_keys`, `max_queries`) or with more
-    outlier channels than `head_dim`; stored formats of registers wider than the arithmetic's; comparing
-    residuals after every tile of keys when a tile is shorter than the lanes are many.
+    outlier channels than `head_dim`; stored formats of registers wider than the arithmetic's; check units that
+    the machine cannot have.
     """
 
     name: str = Field(default="", max_length=200, description="A short name for reports; changes no result.")
@@ -89,15 +89,10 @@ class Config(Section):
     def clashes(self) -> Iterator[Clash]:
         yield from self._workload_clashes()
         yield from self._register_format_clashes()
-        arch = self.architecture
         for index, unit in enumerate(self.checker.units):
-            if unit.granularity == "key_tile" and arch.key_tile < arch.lanes:
-                message = (
-                    f"granularity key_tile needs architecture.key_tile >= architecture.lanes "
-                    f"(got {arch.key_tile} < {arch.lanes})"
-                )
-                granularity = f"checker.units.{index}.granularity"
-                yield Clash((granularity, "architecture.key_tile", "architecture.lanes"), message)
+            for clash in self.architecture.refuses(unit):
+                keys = (key.replace("unit.", f"checker.units.{index}.", 1) for key in clash.keys)
+                yield Clash(tuple(keys), clash.message)
 
     def _workload_clashes(self) -> Iterator[Clash]:
         arch, workload = self.architecture, self.workload

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -44,6 +44,9 @@ class Section(BaseModel):
     """Base of every model: frozen, strict about types, closed to unknown keys, finite numbers only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Keys that came after hashes of configs had been published: at their defaults they are no part of a hash."""
 
     def clashes(self) -> Iterator[Clash]:
         """The rules between fields that this section breaks; none by default."""

@@ -9,7 +9,7 @@ docs/cost.md says what is counted, and how far to trust it.
 
 from __future__ import annotations
 
-from accel_sim.cost.bill import area, energy, streamed_bytes
+from accel_sim.cost.bill import area, energy
 from accel_sim.cost.report import (
     CATEGORIES,
     SCOPES,
@@ -38,5 +38,4 @@ __all__ = [
     "energy",
     "load_technology",
     "shipped_technologies",
-    "streamed_bytes",
 ]

@@ -1,7 +1,7 @@
 """The golden engine: the fault-free run of a head, fast, bit for bit what the stepped engine computes.
 
-`run_golden` returns the `RunResult` of a job, `golden_run` that and what it is made of; `Clock` places machine cycles
-on the clock when memory makes the pipeline wait.
+`run_golden` returns the `RunResult` of a job, `golden_run` that and what it is made of; `clock_of` gives the clock that
+a job's stalls make of its machine cycles.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from accel_sim.engines.clock import Clock
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, roundings
@@ -19,62 +20,15 @@ from accel_sim.engines.result import Comparison, RunResult, comparisons_from
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
 
 
-class Clock:
-    """Where the cycles of a stall-free run fall once the memory makes the machine wait."""
-
-    def __init__(self, machine: LanesMachine, job: Job, timing: Timing) -> None:
-        tiles = -(-timing.n_keys // machine.key_tile)
-        points = [(timing.swap_start(s), int(job.swap_stall[s])) for s in range(timing.blocks + 1)]
-        points += [
-            (timing.stream_start(b) + t * machine.key_tile, int(job.kv_stall[b * tiles + t]))
-            for b in range(timing.blocks) for t in range(tiles)
-        ]
-        points.sort()
-        self._at = np.array([cycle for cycle, _ in points], dtype=np.int64)
-        self._stalls = np.cumsum([stall for _, stall in points], dtype=np.int64)
-
-    def wall(self, cycle: int) -> int:
-        """Clock cycle in which the machine executes its stall-free cycle `cycle`."""
-        passed = int(np.searchsorted(self._at, cycle, side="right"))
-        return cycle + (int(self._stalls[passed - 1]) if passed else 0)
-
-    def visible(self, cycle: int) -> int:
-        """First clock cycle in which a value written before the stall-free cycle `cycle` can be read."""
-        return self.wall(cycle - 1) + 1
-
-    def after(self, clock_cycle: int) -> int:
-        """First clock cycle in which a register can be read that is computed from one first readable in
-        `clock_cycle`: the next, or later if the machine is held in between."""
-        held = np.concatenate([self._at + self._stalls - np.diff(self._stalls, prepend=0), [0]])
-        for start, stall in zip(held, np.diff(self._stalls, prepend=0), strict=False):
-            if start <= clock_cycle < start + stall:
-                clock_cycle = int(start + stall)
-        return clock_cycle + 1
-
-    def machine_cycle(self, clock_cycle: int) -> tuple[int, bool]:
-        """(stall-free cycle, held) at a clock cycle: the cycle that the machine executes then, or, if it is being
-        held, the one that it will execute next."""
-        low, high = 0, clock_cycle
-        while low < high:  # wall is strictly increasing
-            middle = (low + high) // 2
-            if self.wall(middle) < clock_cycle:
-                low = middle + 1
-            else:
-                high = middle
-        return low, self.wall(low) != clock_cycle
-
-    def machine_cycles(self, cycles: int) -> np.ndarray:
-        """(cycles,) int64: `machine_cycle` of every clock cycle of a run."""
-        active = cycles - self.stalls
-        stall_free = np.arange(active, dtype=np.int64)
-        passed = np.searchsorted(self._at, stall_free, side="right")
-        walls = stall_free + np.concatenate([[0], self._stalls])[passed]
-        return np.searchsorted(walls, np.arange(cycles, dtype=np.int64), side="left").astype(np.int64)
-
-    @property
-    def stalls(self) -> int:
-        """All stall cycles of the head."""
-        return int(self._stalls[-1])
+def clock_of(machine: LanesMachine, job: Job, timing: Timing) -> Clock:
+    """The clock of a head behind the memory that a job's stalls stand for."""
+    tiles = -(-timing.n_keys // machine.key_tile)
+    points = [(timing.swap_start(s), int(job.swap_stall[s])) for s in range(timing.blocks + 1)]
+    points += [
+        (timing.stream_start(b) + t * machine.key_tile, int(job.kv_stall[b * tiles + t]))
+        for b in range(timing.blocks) for t in range(tiles)
+    ]
+    return Clock(points)
 
 
 def comparison_cycles(machine: LanesMachine, timing: Timing, clock: Clock) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +133,7 @@ def golden_run(machine: LanesMachine, job: Job, keep: Kept | None = None) -> Gol
                        P, A, M, sums, terms, scan_terms)
         if keep is not None:
             keep.maxima.extend(M[:last - first])
-    clock = Clock(machine, job, timing)
+    clock = clock_of(machine, job, timing)
     comparisons: tuple[Comparison, ...] = ()
     if machine.check is not None:
         table = np.zeros((g.blocks * (g.tiles + 1), COMPARISON_COLUMNS))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from accel_sim.machines.lanes import LanesMachine
+from accel_sim.machines.machine import Machine
 from accel_sim.numerics.arithmetic import div
 
 
@@ -15,9 +16,10 @@ class Job:
     """One attention head, ready for any engine.
 
     q (Nq, d), k and v (N, d): float64 values of the operand format. bound (Nq,) int64: last key that each
-    query may attend to. scale: 1/√d in the score format. threshold, scan_threshold: checker format (NaN
-    compares as an alarm, so an unset threshold cannot pass silently). kv_stall (blocks · tiles,) and
-    swap_stall (blocks + 1,) int64: cycles the pipeline is held before a key tile and before a swap.
+    query may attend to. scale: 1/√d in the score format. limits: threshold of each check unit by its kind, in the
+    checker format; that of a unit's scans under `KIND.scan` (a missing one is NaN and compares as an alarm, so an
+    unset threshold cannot pass silently). stalls: cycles that the memory holds the machine at each of its points of
+    one kind, int64 arrays as long as `Machine.stall_points` says.
     """
 
     q: np.ndarray
@@ -25,26 +27,52 @@ class Job:
     v: np.ndarray
     bound: np.ndarray
     scale: float
-    threshold: float = float("nan")
-    scan_threshold: float = float("nan")
-    kv_stall: np.ndarray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
-    swap_stall: np.ndarray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    limits: Mapping[str, float] = field(default_factory=dict)
+    stalls: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(Nq, N, d)."""
         return self.q.shape[0], self.k.shape[0], self.q.shape[1]
 
-    def with_threshold(self, threshold: float, scan_threshold: float) -> Job:
+    def limit(self, unit: str) -> float:
+        """Threshold of a check unit, NaN if none is set."""
+        return self.limits.get(unit, float("nan"))
+
+    @property
+    def threshold(self) -> float:
+        """Threshold of the fused output check."""
+        return self.limit("fused_output")
+
+    @property
+    def scan_threshold(self) -> float:
+        """Threshold of its comparisons inside a query block."""
+        return self.limit("fused_output.scan")
+
+    def with_limits(self, limits: Mapping[str, float]) -> Job:
         """The same job under other thresholds."""
-        return replace(self, threshold=threshold, scan_threshold=scan_threshold)
+        return replace(self, limits=dict(limits))
 
-    def with_stalls(self, kv_stall: np.ndarray, swap_stall: np.ndarray) -> Job:
+    def with_threshold(self, threshold: float, scan_threshold: float) -> Job:
+        """The same job under other thresholds of the fused output check."""
+        return self.with_limits({"fused_output": threshold, "fused_output.scan": scan_threshold})
+
+    @property
+    def kv_stall(self) -> np.ndarray:
+        """(blocks · tiles,): cycles a lanes machine is held before each key tile."""
+        return self.stalls["kv"]
+
+    @property
+    def swap_stall(self) -> np.ndarray:
+        """(blocks + 1,): cycles a lanes machine is held before each swap."""
+        return self.stalls["swap"]
+
+    def with_stalls(self, **stalls: np.ndarray) -> Job:
         """The same job on a memory that makes the machine wait."""
-        return replace(self, kv_stall=kv_stall, swap_stall=swap_stall)
+        return replace(self, stalls=stalls)
 
 
-def make_job(machine: LanesMachine, q: np.ndarray, k: np.ndarray, v: np.ndarray,
+def make_job(machine: Machine, q: np.ndarray, k: np.ndarray, v: np.ndarray,
              bound: np.ndarray | None = None) -> Job:
     """A job on operands that are already values of the machine's operand format, without stalls.
 
@@ -57,13 +85,11 @@ def make_job(machine: LanesMachine, q: np.ndarray, k: np.ndarray, v: np.ndarray,
     if bound is None:
         bound = np.full(n_queries, n_keys - 1, dtype=np.int64)
     score = machine.formats["score"].rounding(machine.subnormals)
-    blocks, tiles = -(-n_queries // machine.lanes), -(-n_keys // machine.key_tile)
     return Job(
         q=np.ascontiguousarray(q, dtype=np.float64),
         k=np.ascontiguousarray(k, dtype=np.float64),
         v=np.ascontiguousarray(v, dtype=np.float64),
         bound=np.ascontiguousarray(bound, dtype=np.int64),
         scale=float(div(1.0, float(np.sqrt(np.float64(d))), score)),
-        kv_stall=np.zeros(blocks * tiles, dtype=np.int64),
-        swap_stall=np.zeros(blocks + 1, dtype=np.int64),
+        stalls={name: np.zeros(n, dtype=np.int64) for name, n in machine.stall_points(n_queries, n_keys).items()},
     )

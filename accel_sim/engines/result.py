@@ -12,7 +12,8 @@ class Comparison:
     """One comparison of the check unit.
 
     cycle: machine cycle in which the residual first stands in its register. scanned: taken inside a block,
-    at a key-tile boundary, on undivided sums. alarm: whether it raised the alarm (checker enabled).
+    at a key-tile boundary, on undivided sums. unit: kind of the check unit. alarm: whether it raised the alarm
+    (checker enabled).
     """
 
     cycle: int
@@ -21,6 +22,7 @@ class Comparison:
     predicted: float
     actual: float
     scanned: bool
+    unit: str = "fused_output"
 
     @property
     def alarm(self) -> bool:
@@ -67,6 +69,7 @@ class RunResult:
             self.output.shape == other.output.shape
             and np.array_equal(bits(self.output), bits(other.output))
             and np.array_equal(bits(table(self)), bits(table(other)))
+            and [c.unit for c in self.comparisons] == [c.unit for c in other.comparisons]
             and (self.alarm_cycle, self.cycles, self.hang, self.memory_alarm_cycle)
             == (other.alarm_cycle, other.cycles, other.hang, other.memory_alarm_cycle)
         )

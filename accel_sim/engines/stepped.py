@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from accel_sim.engines.golden import Clock
+from accel_sim.engines.clock import Clock
+from accel_sim.engines.golden import clock_of
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_build import data, geometry, initial_state, roundings, slots
 from accel_sim.engines.lanes_golden import add_terms
@@ -42,7 +43,7 @@ from accel_sim.engines.sram import (
 )
 from accel_sim.faults.fault import Fault, FaultArrays, fault_arrays
 from accel_sim.machines.lanes import DONE, SWAP, LanesMachine
-from accel_sim.machines.memories import memories
+from accel_sim.machines.memories import NEVER, memories, word_at
 from accel_sim.numerics.arithmetic import sub
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import kernel
@@ -199,7 +200,7 @@ class SteppedEngine:
     @cached_property
     def clock(self) -> Clock:
         """Where stall-free cycles fall on the clock."""
-        return Clock(self.machine, self.job, self.timing)
+        return clock_of(self.machine, self.job, self.timing)
 
     def inject(self, fault: Fault, terms: np.ndarray | None = None) -> Injection:
         """Run under one fault, from the last checkpoint before it, and no further than to a swap at which every
@@ -231,6 +232,14 @@ class SteppedEngine:
                     joined = replace(joined, memory_alarm_cycle=_raised(words))
                     return Injection(fault, before, after, joined)
         return Injection(fault, before, after, self._result(env, around, words, code))
+
+    def live(self, fault: Fault) -> bool:
+        """Whether the struck element is read again before it is written: where not, the fault can change nothing."""
+        cycle, _ = self.clock.machine_cycle(fault.cycle)
+        if fault.register in self.memories:
+            return word_at(self.machine, self.timing, self.memories, fault.register, fault.index, cycle)[1] != NEVER
+        register = self.machine.inventory[fault.register]
+        return self.machine.occupant(self.timing, register, fault.index, cycle) is not None
 
     # -- the parts ------------------------------------------------------------------------------------
 

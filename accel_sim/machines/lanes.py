@@ -11,13 +11,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accel_sim.machines.inventory import Inventory, Register
+from accel_sim.machines.machine import Machine, Occupant
 from accel_sim.numerics.formats import FORMATS, Format, Subnormals, product_format, uint_format
 
 if TYPE_CHECKING:
     from accel_sim.config import Config
+    from accel_sim.machines.memories import Memories
+    from accel_sim.machines.operators import Activity
 
 SWAP, STREAM, FLUSH, TAIL, DONE = range(5)
 """Values of the `phase` register; any other value is treated as DONE."""
@@ -105,6 +108,16 @@ class Timing:
         """First cycle in which the alarm of that comparison is visible: its detection cycle."""
         return self.residual_cycle(last_row_cycle, scan) + 1
 
+    def phase_name(self, phase: str, block: int) -> str:
+        """A span in words."""
+        return f"{phase}, block {block}" if phase in ("stream", "flush") else phase
+
+    @property
+    def alarm_delay_cycles(self) -> int:
+        """From the last row in the output register until its alarm can be read."""
+        last_row = self.swap_start(self.blocks) + self.lanes - 1
+        return self.alarm_cycle(last_row) - self.out_cycle(self.n_queries - 1)
+
     def spans(self) -> Iterator[tuple[str, int, int, int]]:
         """(phase, block, first cycle, cycles) in order: the schedule at the grain of phases."""
         for block in range(self.blocks):
@@ -115,13 +128,15 @@ class Timing:
         yield "tail", self.blocks, self.head_cycles - self.tail, self.tail
 
 
-class LanesMachine:
+class LanesMachine(Machine):
     """The lanes accelerator that a config describes.
 
     Raises nothing of its own: the config has been validated.
     """
 
     kind = "lanes"
+    formula = "P + ⌈Nq/P⌉ (N + fill + P) + tail"
+    useful = "Nq·N / (P · machine cycles)"
 
     def __init__(self, config: Config) -> None:
         a = config.architecture
@@ -154,6 +169,50 @@ class LanesMachine:
             n_queries=n_queries,
             n_keys=n_keys,
         )
+
+    def stall_points(self, n_queries: int, n_keys: int) -> dict[str, int]:
+        """`kv`: before each key tile of each query block. `swap`: before each swap."""
+        blocks = self.timing(n_queries, n_keys).blocks
+        return {"kv": blocks * -(-n_keys // self.key_tile), "swap": blocks + 1}
+
+    def occupant(self, timing: Timing, register: Register, index: tuple[int, ...], cycle: int) -> Occupant | None:
+        """See `accel_sim.machines.lanes_schedule`."""
+        from accel_sim.machines.lanes_schedule import occupant
+
+        return occupant(self, timing, register, index, cycle)
+
+    def activity(self, timing: Timing) -> Activity:
+        """See `accel_sim.machines.lanes_operators`."""
+        from accel_sim.machines.lanes_operators import lanes_activity
+
+        return lanes_activity(self, timing)
+
+    @property
+    def memories(self) -> Memories:
+        """See `accel_sim.machines.memories`."""
+        from accel_sim.machines.memories import memories
+
+        return memories(self)
+
+    def utilisation(self, timing: Timing, cycles: int) -> float:
+        """Nq · N / (P · cycles): one lane's cycle for each query and key."""
+        return timing.n_queries * timing.n_keys / (self.lanes * cycles)
+
+    def streamed_bytes(self, timing: Timing) -> dict[str, int]:
+        """Q and O once, K and V once for each query block (once a head with `memory.kv_resident`)."""
+        row = {role: self.head_dim * self.stored_formats[role].width_bits // 8 for role in ("operand", "output")}
+        passes = 1 if self.config.memory.kv_resident else timing.blocks
+        kv = passes * timing.n_keys * row["operand"]
+        return {"q": timing.n_queries * row["operand"], "k": kv, "v": kv, "o": timing.n_queries * row["output"]}
+
+    @property
+    def units(self) -> tuple[Any, ...]:
+        """The fused output check, if the config has it."""
+        return () if self.check is None else (self.check,)
+
+    def describe(self) -> dict[str, Any]:
+        """Lanes, dot product and units."""
+        return {"size": f"{self.lanes} lanes × head dim {self.head_dim}", "lanes": self.lanes, "dot": self.dot}
 
     # -- what the checker computes for itself ---------------------------------------------------------
 

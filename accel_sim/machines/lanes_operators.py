@@ -23,23 +23,12 @@ from typing import TYPE_CHECKING
 
 from accel_sim.machines.lanes import LanesMachine, Timing, bits_for, tree_sizes
 from accel_sim.machines.operators import Activity, Operator, product_of, sum_of, widest
-from accel_sim.numerics.formats import FORMATS, Format
+from accel_sim.numerics.formats import Format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHECKER = "checker.fused_output"
-
-
-def stored_formats(machine: LanesMachine) -> dict[str, Format]:
-    """The format of each role in the hardware that a config stands for.
-
-    A campaign may compute in wider formats than its registers hold (`faults.register_format`); the hardware
-    that it imitates then has the registers' formats, and its operators are taken to have them too.
-    """
-    overrides = machine.config.faults.register_format
-    stored = {role: getattr(overrides, role, None) for role in machine.formats}
-    return {role: FORMATS[name] if (name := stored[role]) else fmt for role, fmt in machine.formats.items()}
 
 
 @dataclass(frozen=True)
@@ -111,7 +100,7 @@ class _Operators:
         self.machine = machine
         self.count = Counts(machine, timing)
         self.n_queries = timing.n_queries
-        self.format = stored_formats(machine)
+        self.format = machine.stored_formats
         self.lanes, self.d = machine.lanes, machine.head_dim
 
     def all(self) -> Iterator[Operator]:
@@ -330,7 +319,7 @@ def lanes_register_writes(machine: LanesMachine, timing: Timing) -> dict[str, in
 
 def lanes_activity(machine: LanesMachine, timing: Timing) -> Activity:
     """Everything that one head makes the machine do."""
-    d, formats = machine.head_dim, stored_formats(machine)
+    d, formats = machine.head_dim, machine.stored_formats
     keys = Counts(machine, timing).keys
     return Activity(
         cycles=timing.head_cycles,

@@ -7,32 +7,15 @@ that a fault there is masked. docs/machines/lanes.md draws the same as a pipelin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
+from accel_sim.machines.machine import Occupant
 
 CONFIGURATION = ("scale", "last_query", "last_key", "threshold", "scan_threshold", "enable")
 """Registers that are loaded before the run and read through all of it."""
 
 SEQUENCER = ("phase", "row", "query", "key", "kv_bank")
 """Registers of the controller itself: always live."""
-
-
-@dataclass(frozen=True)
-class Occupant:
-    """What an element holds: the query, key and dim it belongs to (None where that has no meaning), and what
-    it is, in words."""
-
-    what: str
-    query: int | None = None
-    key: int | None = None
-    dim: int | None = None
-
-    def __str__(self) -> str:
-        where = [f"{name} {value}" for name, value in
-                 (("query", self.query), ("key", self.key), ("dim", self.dim)) if value is not None]
-        return f"{self.what} ({', '.join(where)})" if where else self.what
 
 
 def pipeline_stage(machine: LanesMachine, name: str, index: tuple[int, ...]) -> int | None:

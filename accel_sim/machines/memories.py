@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from accel_sim.machines.lanes import LanesMachine, Timing
-from accel_sim.machines.lanes_operators import stored_formats
+from accel_sim.machines.machine import Sram
 from accel_sim.numerics.check_bits import WORD_BITS, check_bits, hamming_bits
 from accel_sim.numerics.formats import Format
 
@@ -146,7 +146,7 @@ def memories(machine: LanesMachine) -> Memories:
     every tile of the longest head with `kv_resident`), `o_buffers` of P rows; in the formats that the hardware stores.
     """
     memory, d = machine.config.memory, machine.head_dim
-    formats = stored_formats(machine)
+    formats = machine.stored_formats
     tiles = -(-machine.config.architecture.max_keys // machine.key_tile)
     kv = (tiles if memory.kv_resident else memory.kv_buffers, machine.key_tile)
     banks = {"q": (memory.q_buffers, machine.lanes), "k": kv, "v": kv, "o": (memory.o_buffers, machine.lanes)}
@@ -158,6 +158,13 @@ def memories(machine: LanesMachine) -> Memories:
         return Memory(tensor, shape, machine.formats[role], formats[role], elements, memory.ecc)
 
     return Memories(tuple(of(tensor) for tensor in TENSORS), memory.kv_resident)
+
+
+def lanes_srams(machine: LanesMachine, timing: Timing) -> tuple[Sram, ...]:
+    """The SRAM around a machine, to be priced, whatever it is used for. With `memory.kv_resident`, K and V for the
+    longest head that it can run."""
+    return tuple(Sram(m.tensor, m.bits, m.bank_bytes, m.width_bits / m.word_bits,
+                      "output" if m.tensor == "o" else "operand") for m in memories(machine))
 
 
 def word_elements(d: int, width_bits: int) -> int:

@@ -2,11 +2,10 @@
 
 The inventory says which flip-flops a machine has. This is the other half of its cost: the arithmetic units
 between them, and how often each unit and each register is used. Formats are those in which the hardware would
-be built (see `accel_sim.machines.lanes_operators.stored_formats`).
+be built (see `Machine.stored_formats`).
 
 - `Operator`: a group of identical units.
 - `Activity`: the operators, register writes and SRAM accesses of one head, without memory stalls.
-- `activity(machine, timing)`: the activity of any machine.
 - `product_of`, `sum_of`, `widest`: how formats of operations are written.
 """
 
@@ -14,12 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from accel_sim.numerics.formats import Format
-
-if TYPE_CHECKING:
-    from accel_sim.machines.lanes import LanesMachine, Timing
 
 UNITS: dict[str, str] = {
     "fp_mul": "floating multiplier; format a*b->r, both operands and the result",
@@ -89,14 +84,6 @@ class Activity:
             if operator.name == name:
                 return operator
         raise KeyError(name)
-
-
-def activity(machine: LanesMachine, timing: Timing) -> Activity:
-    """The activity of one head on `machine`, in closed form from its timing."""
-    from accel_sim.machines.lanes_operators import lanes_activity
-
-    by_kind = {"lanes": lanes_activity}
-    return by_kind[machine.kind](machine, timing)
 
 
 def widest(*formats: Format) -> Format:

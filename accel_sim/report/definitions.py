@@ -44,25 +44,24 @@ SECTIONS: tuple[Section, ...] = (
         D("config.values.**", "values", "", "the config with every default spelled out; see the config reference"),
     )),
     Section("Size of the design", ("run", "rtl"), "", (
-        D("design.lanes", "lanes", "lanes", "queries processed side by side, P"),
+        D("design.size", "size", "", "the datapath's size, in words"),
+        D("design.lanes", "lanes", "lanes", "lanes machine: queries processed side by side, P"),
         D("design.head_dim", "head dim", "", "elements of a query, key or value, d"),
         D("design.registers_bits", "flip-flops", "bits", "flip-flop bits of the whole machine, check unit included"),
     )),
     Section("Design", ("run",), "The machine and its check unit, as the config states them.", (
         D("design.kind", "machine", "", "kind of machine"),
         D("design.clock_mhz", "clock", "MHz", "clock frequency"),
-        D("design.dot", "dot product", "", "how q·k adds up"),
+        D("design.dot", "dot product", "", "lanes machine: how q·k adds up"),
         D("design.exp", "exponential", "", "kind of exponential unit"),
         D("design.divide", "division", "", "kind of division unit"),
         D("design.subnormals", "subnormals", "", "whether subnormal numbers are kept or flushed to zero"),
         D("design.formats.*", "formats", "", "number format of each role of values"),
         D("design.stored_formats.*", "stored as", "", "format of the registers of each role, where it is not the arithmetic's "
           "(`faults.register_format`)"),
-        D("design.check_unit_bits", "of the check unit", "bits", "flip-flop bits of the check unit"),
-        D("design.check_unit", "check unit", "", "kind of check unit, null for an unprotected design"),
-        D("design.granularity", "granularity", "", "unit of work after which residuals are compared"),
-        D("design.shares.*", "shares", "", "whether the check unit takes this signal from the datapath (a fault in it "
-          "then passes the check unseen) or computes it itself"),
+        D("design.check_unit_bits", "of the check units", "bits", "flip-flop bits of the check units"),
+        D("design.units[].**", "check unit", "", "the check units with every key of theirs but the threshold, as the config "
+          "reference defines them; none for an unprotected design"),
     )),
     Section("Workload", ("run",), "", (
         D("workload.name", "workload", "", "name of the workload"),
@@ -83,14 +82,16 @@ SECTIONS: tuple[Section, ...] = (
         D("time.total_us", "total", "µs", "total_cycles at the design's clock"),
         D("time.machine_cycles", "machine", "cycles", "until the machine has delivered its last row and, with a checker, "
           "judged it, busy or held: formula + stalls"),
-        D("time.formula_cycles", "closed formula", "cycles", "P + ⌈Nq/P⌉ (N + fill + P) + tail: the machine's cycles on a "
-          "memory that never makes it wait"),
+        D("time.formula_cycles", "closed formula", "cycles", "the machine's cycles on a memory that never makes it wait, by the "
+          "closed formula of its kind"),
+        D("time.formula", "closed formula", "", "that formula"),
+        D("time.useful", "utilisation", "", "the formula of utilisation"),
         D("time.stall_cycles", "stalls", "cycles", "cycles in which the whole machine was held"),
         D("time.stalls.*", "stalls, by cause", "cycles", "held for a block of queries (q_load), a tile of keys and values "
           "(kv_load), a free output bank (o_store); when queries and output bank are both missing: q_load"),
         D("time.drain_cycles", "drain", "cycles", "from the machine's end until the last byte of O is in memory"),
-        D("time.utilisation", "utilisation", "", "useful multiply-accumulates over those that the lanes had time for: "
-          "Nq · N / (P · machine_cycles); masked pairs count as useful, work done again does not"),
+        D("time.utilisation", "utilisation", "", "useful multiply-accumulates over those that the machine had time for "
+          "in machine_cycles (lanes: Nq · N / (P · machine_cycles)); masked pairs count as useful, work done again does not"),
         D("time.macs_per_cycle", "throughput", "MAC/cycle", "workload.macs over total_cycles"),
         D("time.all_heads.heads", "heads", "heads", "heads that the numbers below are for"),
         D("time.all_heads.total_cycles", "all heads", "cycles", "total_cycles times heads: an upper bound for a controller "
@@ -112,32 +113,33 @@ SECTIONS: tuple[Section, ...] = (
           "output is not finite"),
         D("accuracy.rel_l2_error", "relative error", "", "‖O − R‖₂ / ‖R‖₂ of the worst head"),
     )),
-    Section("Check unit", ("run",), "Of the fault-free run; null for an unprotected design.", (
-        D("check.threshold_kind", "threshold", "", "absolute, relative, calibrated or bound"),
-        D("check.threshold", "threshold", "output units", "value of the threshold register; for kind relative, a fraction "
+    Section("Check units", ("run",), "Of the fault-free run, one entry for each unit; none for an unprotected design.", (
+        D("check_units[].unit", "check unit", "", "kind of the check unit"),
+        D("check_units[].threshold_kind", "threshold", "", "absolute, relative, calibrated or bound"),
+        D("check_units[].threshold", "threshold", "output units", "value of the threshold register; for kind relative, a fraction "
           "of the larger of |predicted| and |actual|"),
-        D("check.scan_threshold", "scan threshold", "output units", "the same for comparisons inside a block, on undivided "
+        D("check_units[].scan_threshold", "scan threshold", "output units", "the same for comparisons inside a block, on undivided "
           "sums; null where there are none"),
-        D("check.threshold_origin", "threshold", "", "how the threshold came about, in words"),
-        D("check.largest_clean_residual", "calibration residual", "output units", "largest |residual| of the calibration "
+        D("check_units[].threshold_origin", "threshold", "", "how the threshold came about, in words"),
+        D("check_units[].largest_clean_residual", "calibration residual", "output units", "largest |residual| of the calibration "
           "set (kind calibrated)"),
-        D("check.calibration_heads", "calibration heads", "heads", "fault-free heads that the threshold was set on"),
-        D("check.residual", "largest residual", "output units", "largest |predicted − actual| of the fault-free run, over "
+        D("check_units[].calibration_heads", "calibration heads", "heads", "fault-free heads that the threshold was set on"),
+        D("check_units[].residual", "largest residual", "output units", "largest |predicted − actual| of the fault-free run, over "
           "all heads and comparisons"),
-        D("check.limit", "limit there", "output units", "what that comparison allows"),
-        D("check.margin", "margin", "", "smallest limit / |residual| of all comparisons: how far a clean run is from a "
+        D("check_units[].limit", "limit there", "output units", "what that comparison allows"),
+        D("check_units[].margin", "margin", "", "smallest limit / |residual| of all comparisons: how far a clean run is from a "
           "false alarm; Infinity if every residual is 0"),
-        D("check.comparisons", "comparisons", "", "comparisons of one head"),
-        D("check.clean_alarms", "alarms", "heads", "heads of this fault-free run that raised an alarm"),
-        D("check.unseen_heads", "unseen heads", "heads", "fault-free heads, outside the calibration set, on which the "
+        D("check_units[].comparisons", "comparisons", "", "comparisons of one head"),
+        D("check_units[].clean_alarms", "alarms", "heads", "heads of this fault-free run that raised an alarm"),
+        D("check_units[].unseen_heads", "unseen heads", "heads", "fault-free heads, outside the calibration set, on which the "
           "false-alarm rate was measured"),
-        D("check.unseen_alarms", "of them with an alarm", "heads", "those of them that raised an alarm"),
-        D("check.false_alarm_rate.estimate", "clean false alarms", "", "unseen_alarms / unseen_heads"),
-        D("check.false_alarm_rate.low", "low", "", "lower end of its 95 % Jeffreys interval"),
-        D("check.false_alarm_rate.high", "high", "", "upper end"),
-        D("check.alarm_delay_cycles", "alarm delay", "cycles", "from the last row of a unit of work standing in the output "
+        D("check_units[].unseen_alarms", "of them with an alarm", "heads", "those of them that raised an alarm"),
+        D("check_units[].false_alarm_rate.estimate", "clean false alarms", "", "unseen_alarms / unseen_heads"),
+        D("check_units[].false_alarm_rate.low", "low", "", "lower end of its 95 % Jeffreys interval"),
+        D("check_units[].false_alarm_rate.high", "high", "", "upper end"),
+        D("check_units[].alarm_delay_cycles", "alarm delay", "cycles", "from the last row of a unit of work standing in the output "
           "register until the alarm of that unit can be read, without stalls"),
-        D("check.longest_wait_cycles", "longest wait", "cycles", "longest time between two cycles in which an alarm "
+        D("check_units[].longest_wait_cycles", "longest wait", "cycles", "longest time between two cycles in which an alarm "
           "can be read first, or from the start of the head to the first; a fault that comes too late for one comparison waits "
           "for the next"),
     )),

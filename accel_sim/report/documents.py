@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from accel_sim.cost import CostReport, Estimate
     from accel_sim.engines.result import Comparison, RunResult
     from accel_sim.machines.inventory import Register
-    from accel_sim.machines.lanes import LanesMachine
+    from accel_sim.machines.machine import Machine
     from accel_sim.machines.memories import Memory
     from accel_sim.validation import Validation
 
@@ -36,7 +36,7 @@ def run_document(run: Simulation) -> dict[str, Any]:
             "max_abs_error": max(head.distance.max_abs for head in run.heads),
             "rel_l2_error": max(head.distance.rel_l2 for head in run.heads),
         },
-        "check": _check(run),
+        "check_units": [_check(run, unit) for unit in run.machine.units],
         "recovery": _recovery(run),
         "area": _area(run),
         "energy": _energy(run),
@@ -276,10 +276,16 @@ def head_of_document(command: str, config: Config) -> dict[str, Any]:
     }
 
 
-def telling(result: RunResult) -> Comparison | None:
-    """The comparison that says most: the first over its limit, else the one with the largest |residual|."""
+def comparisons_of(result: RunResult, unit: str | None) -> list[Comparison]:
+    """The comparisons of one check unit, or of all."""
+    return [c for c in result.comparisons if unit in (None, c.unit)]
+
+
+def telling(result: RunResult, unit: str | None = None) -> Comparison | None:
+    """The comparison that says most, of one check unit or of all: the first over its limit, else the one with the
+    largest |residual|."""
     best = None
-    for comparison in result.comparisons:
+    for comparison in comparisons_of(result, unit):
         if comparison.alarm:
             return comparison
         if best is None or not abs(comparison.residual) <= abs(best.residual):
@@ -287,51 +293,47 @@ def telling(result: RunResult) -> Comparison | None:
     return best
 
 
-def longest_wait(result: RunResult) -> int | None:
+def longest_wait(comparisons: Iterable[Comparison]) -> int | None:
     """Cycles between the alarms that two successive comparisons could raise, or from the start to the first."""
-    cycles = [0, *(comparison.cycle + 1 for comparison in result.comparisons)]
+    cycles = [0, *(comparison.cycle + 1 for comparison in comparisons)]
     return max((b - a for a, b in pairwise(cycles)), default=None)
 
 
-def margin(run: Simulation) -> float:
-    """Smallest limit / |residual| of every comparison of every head; infinite if all residuals are 0."""
+def margin(run: Simulation, unit: str) -> float:
+    """Smallest limit / |residual| of every comparison of a unit in every head; infinite if all residuals are 0."""
     found = float("inf")
     for head in run.heads:
-        for c in head.golden.comparisons:
+        for c in comparisons_of(head.golden, unit):
             if c.residual != 0.0:
                 found = min(found, c.limit / abs(c.residual)) if abs(c.residual) < float("inf") else 0.0
     return found
 
 
-def check_unit_bits(machine: LanesMachine) -> int:
-    """Flip-flop bits of the check unit."""
+def check_unit_bits(machine: Machine) -> int:
+    """Flip-flop bits of the check units."""
     by_component = machine.inventory.bits_by("component")
     return sum(bits for name, bits in by_component.items() if name.startswith("checker."))
 
 
 def _design(run: Simulation) -> dict[str, Any]:
     machine, architecture = run.machine, run.config.architecture
-    unit = machine.check
     return {
         "kind": machine.kind,
-        "lanes": machine.lanes,
+        **machine.describe(),
         "head_dim": machine.head_dim,
         "clock_mhz": architecture.clock_mhz,
-        "dot": machine.dot,
-        "exp": _kind(machine.exp),
-        "divide": _kind(machine.divide),
+        "exp": _kind(architecture.exp),
+        "divide": _kind(architecture.divide),
         "subnormals": machine.subnormals,
         "formats": {role: fmt.name for role, fmt in machine.formats.items()},
         "stored_formats": _stored_formats(machine),
         "registers_bits": machine.inventory.bits,
         "check_unit_bits": check_unit_bits(machine),
-        "check_unit": unit.kind if unit else None,
-        "granularity": unit.granularity if unit else None,
-        "shares": unit.shares.model_dump() if unit else {},
+        "units": [unit.model_dump(exclude={"threshold"}) for unit in machine.units],
     }
 
 
-def _stored_formats(machine: LanesMachine) -> dict[str, str]:
+def _stored_formats(machine: Machine) -> dict[str, str]:
     """Format of the registers of each role, where a campaign strikes narrower ones than the arithmetic's."""
     stated = machine.config.faults.register_format
     named = stated.model_dump() if stated else {}
@@ -372,10 +374,12 @@ def _time(run: Simulation) -> dict[str, Any]:
         "total_us": microseconds(run, system.total_cycles),
         "machine_cycles": system.cycles,
         "formula_cycles": run.assembly.timing.head_cycles,
+        "formula": run.machine.formula,
+        "useful": run.machine.useful,
         "stall_cycles": system.stall_cycles,
         "stalls": dict(system.stalls),
         "drain_cycles": system.drain_cycles,
-        "utilisation": system.utilisation,
+        "utilisation": run.utilisation,
         "macs_per_cycle": 2 * run.workload.score_count * run.workload.head_dim / system.total_cycles,
         "all_heads": {
             "heads": totals.heads,
@@ -396,29 +400,27 @@ def _memory(run: Simulation) -> dict[str, Any]:
     }
 
 
-def _check(run: Simulation) -> dict[str, Any] | None:
-    limits = run.limits
-    if limits is None:
-        return None
+def _check(run: Simulation, unit: Any) -> dict[str, Any]:
     from accel_sim.analysis.statistics import jeffreys
 
-    told = [telling(head.golden) for head in run.heads]
-    worst = max((c for c in told if c is not None), key=lambda c: _size(c.residual))
-    timing = run.assembly.timing
-    last_row = timing.swap_start(timing.blocks) + timing.lanes - 1
+    limits = run.limits[unit.kind]
+    told = [telling(head.golden, unit.kind) for head in run.heads]
+    worst = max((c for c in told if c is not None), key=lambda c: _size(c.residual), default=None)
     rate = jeffreys(limits.unseen_alarms, limits.unseen_heads) if limits.unseen_heads else None
+    of_head = comparisons_of(run.heads[0].golden, unit.kind)
     return {
+        "unit": unit.kind,
         "threshold_kind": limits.kind,
         "threshold": limits.limit,
-        "scan_threshold": limits.scan_limit if run.machine.scans else None,
-        "threshold_origin": threshold_origin(run),
+        "scan_threshold": limits.scan_limit if any(c.scanned for c in of_head) else None,
+        "threshold_origin": threshold_origin(run, unit),
         "largest_clean_residual": limits.largest_clean,
         "calibration_heads": limits.calibration_heads,
-        "residual": _size(worst.residual),
-        "limit": worst.limit,
-        "margin": margin(run),
-        "comparisons": len(run.heads[0].golden.comparisons),
-        "clean_alarms": sum(head.golden.alarm_cycle is not None for head in run.heads),
+        "residual": _size(worst.residual) if worst else None,
+        "limit": worst.limit if worst else None,
+        "margin": margin(run, unit.kind),
+        "comparisons": len(of_head),
+        "clean_alarms": sum(any(c.alarm for c in comparisons_of(head.golden, unit.kind)) for head in run.heads),
         "unseen_heads": limits.unseen_heads,
         "unseen_alarms": limits.unseen_alarms,
         "false_alarm_rate": {
@@ -426,8 +428,8 @@ def _check(run: Simulation) -> dict[str, Any] | None:
             "low": rate.low if rate else None,
             "high": rate.high if rate else None,
         },
-        "alarm_delay_cycles": timing.alarm_cycle(last_row) - timing.out_cycle(timing.n_queries - 1),
-        "longest_wait_cycles": longest_wait(run.heads[0].golden),
+        "alarm_delay_cycles": getattr(run.assembly.timing, "alarm_delay_cycles", None),
+        "longest_wait_cycles": longest_wait(of_head),
     }
 
 
@@ -436,12 +438,9 @@ def _size(residual: float) -> float:
     return abs(residual) if residual == residual else float("inf")
 
 
-def threshold_origin(run: Simulation) -> str:
-    """How the threshold came about, in words."""
-    unit, limits = run.machine.check, run.limits
-    if unit is None or limits is None:
-        return "none"
-    spec: Any = unit.threshold
+def threshold_origin(run: Simulation, unit: Any) -> str:
+    """How a check unit's threshold came about, in words."""
+    spec, limits = unit.threshold, run.limits[unit.kind]
     if spec.kind == "absolute":
         return f"{spec.value:g}, as the config states, rounded to {run.machine.formats['checker'].name}"
     if spec.kind == "relative":

@@ -36,7 +36,7 @@ def show_run(console: Console, document: Mapping[str, Any]) -> None:
         ("Time", _heads_note(document), _time(document)),
         ("Memory", "one head", _memory(document)),
         ("Accuracy", "against float64 attention on the same operands", _accuracy(document)),
-        ("Check unit", "fault-free run", _check(document)),
+        *((f"Check unit {unit['unit']}", "fault-free run", _check(document, unit)) for unit in document["check_units"]),
         ("Recovery", "one alarm", _recovery(document)),
     ):
         listed = list(lines)
@@ -69,8 +69,8 @@ def scaled_line(key: str, value: float, unit: str, note: str = "") -> Line:
 
 def _design(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     design, workload = document["design"], document["workload"]
-    yield "design", (f"{design['kind']}: {design['lanes']} lanes × head dim {design['head_dim']} at "
-                     f"{design['clock_mhz']:g} MHz, {design['dot']} dot product, exp {design['exp']}, "
+    dot = f"{design['dot']} dot product, " if "dot" in design else ""
+    yield "design", (f"{design['kind']}: {design['size']} at {design['clock_mhz']:g} MHz, {dot}exp {design['exp']}, "
                      f"division {design['divide']}, subnormals "
                      f"{'kept' if design['subnormals'] == 'keep' else 'flushed'}")
     stored = design["stored_formats"]
@@ -78,14 +78,10 @@ def _design(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"; registers built, priced and struck as: {_formats(stored)}" if stored else "")
     bits, check_bits = design["registers_bits"], design["check_unit_bits"]
     yield "flip-flops", f"{count(bits)} bits" + (
-        f", {count(check_bits)} of them ({percent(check_bits / bits)}) in the check unit" if check_bits else "")
-    if design["check_unit"]:
-        own = [signal for signal, shared in design["shares"].items() if not shared]
-        shared = [signal for signal, shared in design["shares"].items() if shared]
-        yield "check unit", (f"{design['check_unit']}, compares once a {design['granularity'].replace('_', ' ')}; "
-                             f"shares {', '.join(shared) or 'nothing'} with the datapath"
-                             + (f", computes {', '.join(own)} itself" if own else ""))
-    else:
+        f", {count(check_bits)} of them ({percent(check_bits / bits)}) in check units" if check_bits else "")
+    for unit in design["units"]:
+        yield "check unit", _unit(unit)
+    if not design["units"]:
         yield "check unit", "none: the design is unprotected"
     heads = workload["heads"]
     yield "workload", (f"{workload['name']}: {count(heads)} head{'s' if heads > 1 else ''} of "
@@ -95,6 +91,20 @@ def _design(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for label, text in workload["facts"].items():
         if label != "file":
             yield "", f"{label}: {text}"
+
+
+def _unit(unit: Mapping[str, Any]) -> str:
+    """A check unit in words."""
+    said = [unit["kind"]]
+    if "granularity" in unit:
+        said.append(f"compares once a {unit['granularity'].replace('_', ' ')}")
+    text = ", ".join(said)
+    if "shares" in unit:
+        own = [signal for signal, shared in unit["shares"].items() if not shared]
+        shared = [signal for signal, shared in unit["shares"].items() if shared]
+        text += f"; shares {', '.join(shared) or 'nothing'} with the datapath"
+        text += f", computes {', '.join(own)} itself" if own else ""
+    return text
 
 
 def _formats(formats: Mapping[str, str]) -> str:
@@ -123,12 +133,12 @@ def _time(document: Mapping[str, Any]) -> Iterator[Line]:
     clock = document["design"]["clock_mhz"]
     yield line("time.total_cycles", count(time["total_cycles"]),
                f"{quantity(time['total_us'], 'us')} at {clock:g} MHz; until the last output is in memory")
-    yield line("time.formula_cycles", count(time["formula_cycles"]), "  P + ⌈Nq/P⌉ (N + fill + P) + tail, no stalls")
+    yield line("time.formula_cycles", count(time["formula_cycles"]), f"  {time['formula']}, no stalls")
     yield line("time.stall_cycles", count(time["stall_cycles"]),
                "  " + ("; ".join(f"{CAUSES[cause]} {count(held)}" for cause, held in time["stalls"].items() if held)
                        or "the memory never makes the machine wait"))
     yield line("time.drain_cycles", count(time["drain_cycles"]), "  after the machine's last cycle")
-    yield line("time.utilisation", percent(time["utilisation"]), "Nq·N / (P · machine cycles)", "")
+    yield line("time.utilisation", percent(time["utilisation"]), time["useful"], "")
     yield line("time.macs_per_cycle", number(time["macs_per_cycle"]), "over the total")
     everything = time["all_heads"]
     if everything["heads"] > 1:
@@ -156,29 +166,30 @@ def _accuracy(document: Mapping[str, Any]) -> Iterator[Line]:
     yield line("accuracy.rel_l2_error", number(accuracy["rel_l2_error"]), f"‖O − R‖₂ / ‖R‖₂{several}")
 
 
-def _check(document: Mapping[str, Any]) -> Iterator[Line]:
-    check = document["check"]
-    if check is None:
-        return
+def _check(document: Mapping[str, Any], check: Mapping[str, Any]) -> Iterator[Line]:
     relative = check["threshold_kind"] == "relative"
     several = len(document["heads"]) > 1
-    yield line("check.threshold", number(check["threshold"]), check["threshold_origin"], "" if relative else None)
+    yield line("check_units[].threshold", number(check["threshold"]), check["threshold_origin"],
+               "" if relative else None)
     if check["scan_threshold"] is not None:
-        yield line("check.scan_threshold", number(check["scan_threshold"]), "for comparisons inside a block",
+        yield line("check_units[].scan_threshold", number(check["scan_threshold"]), "for comparisons inside a block",
                    "" if relative else None)
     comparisons = check["comparisons"]
-    yield line("check.residual", number(check["residual"]),
+    yield line("check_units[].residual", number(check["residual"]),
                f"of {count(comparisons)} comparison{'s' if comparisons > 1 else ''} a head"
                + (f", over {len(document['heads'])} heads" if several else ""))
-    yield line("check.margin", f"{number(check['margin'])} ×", "smallest limit / |residual|")
-    yield line("check.clean_alarms", count(check["clean_alarms"]), f"of {len(document['heads'])} fault-free", "heads")
+    yield line("check_units[].margin", f"{number(check['margin'])} ×", "smallest limit / |residual|")
+    yield line("check_units[].clean_alarms", count(check["clean_alarms"]), f"of {len(document['heads'])} fault-free",
+               "heads")
     rate = check["false_alarm_rate"]
     if rate["estimate"] is not None:
-        yield line("check.false_alarm_rate.estimate", percent(rate["estimate"]),
+        yield line("check_units[].false_alarm_rate.estimate", percent(rate["estimate"]),
                    f"95% interval {percent_span(rate['low'], rate['high'])}: {check['unseen_alarms']} of "
                    f"{check['unseen_heads']} clean heads that no calibration saw", "")
-    yield line("check.alarm_delay_cycles", count(check["alarm_delay_cycles"]), "from the last output row to its alarm")
-    yield line("check.longest_wait_cycles", count(check["longest_wait_cycles"]), "between comparisons, at most")
+    if check["alarm_delay_cycles"] is not None:
+        yield line("check_units[].alarm_delay_cycles", count(check["alarm_delay_cycles"]),
+                   "from the last output row to its alarm")
+    yield line("check_units[].longest_wait_cycles", count(check["longest_wait_cycles"]), "between comparisons, at most")
 
 
 def _recovery(document: Mapping[str, Any]) -> Iterator[Line]:

@@ -41,11 +41,12 @@ class UnitRecovery:
 class RecoveryCost:
     """The cost of one alarm in a head.
 
-    unit: what runs again, `head` or `query_block`. of_units: how many the head has. clean_cycles:
-    `total_cycles` without an alarm. units: those that were simulated, one alarm in each run.
+    unit: what runs again, `head` or `query_block`; queries: how many those are. of_units: how many the head has.
+    clean_cycles: `total_cycles` without an alarm. units: those that were simulated, one alarm in each run.
     """
 
     unit: str
+    queries: int
     of_units: int
     clean_cycles: int
     units: tuple[UnitRecovery, ...]
@@ -135,7 +136,8 @@ def recovery_cost(
                 correction_cycles=again.corrected_cycle - again.alarm_cycle,
             )
         )
-    return RecoveryCost("head" if whole_head else "query_block", blocks, clean.total_cycles, tuple(costs))
+    queries = n_queries if whole_head else min(machine.lanes, n_queries)
+    return RecoveryCost("head" if whole_head else "query_block", queries, blocks, clean.total_cycles, tuple(costs))
 
 
 def _sample(blocks: int) -> list[tuple[int, int]]:

@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -119,6 +119,18 @@ class SystemRun:
     timeline: tuple[Span, ...]
 
     @property
+    def held(self) -> dict[str, np.ndarray]:
+        """Cycles held at each point at which the machine can be, as `Job.with_stalls` takes them."""
+        return {"kv": self.kv_stall, "swap": self.swap_stall}
+
+    def held_by_span(self, timing: Any) -> Iterator[int]:
+        """Cycles held in or before each of `Timing.spans`."""
+        in_stream = np.asarray(self.kv_stall, dtype=np.int64).reshape(timing.blocks, -1).sum(axis=1)
+        for phase, block, _, _ in timing.spans():
+            held = {"swap": self.swap_stall, "stream": in_stream}.get(phase)
+            yield int(held[block]) if held is not None else 0
+
+    @property
     def stall_cycles(self) -> int:
         """Cycles that the machine was held, whatever the cause."""
         return sum(self.stalls.values())
@@ -127,13 +139,6 @@ class SystemRun:
     def total_cycles(self) -> int:
         """Cycles until the last byte of O is in memory: cycles + drain_cycles."""
         return self.cycles + self.drain_cycles
-
-    @property
-    def utilisation(self) -> float:
-        """Useful multiply-accumulates over those that the lanes had time for: Nq · N / (P · cycles),
-        counting one lane-slot for each query-key pair, masked or not. Work done again is not useful
-        twice."""
-        return self.n_queries * self.n_keys / (self.lanes * self.cycles)
 
     @property
     def bandwidth_utilisation(self) -> float | None:

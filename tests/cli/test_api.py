@@ -81,7 +81,7 @@ def test_the_distance_is_that_of_numpy_attention():
 
 
 def test_an_unmeasured_run_has_no_false_alarm_rate():
-    check = accel_sim.simulate("tiny", measure=False).to_dict()["check"]
+    check = accel_sim.simulate("tiny", measure=False).to_dict()["check_units"][0]
     assert check["unseen_heads"] == 0
     assert check["false_alarm_rate"] == {"estimate": None, "low": None, "high": None}
 

@@ -145,7 +145,7 @@ def test_published_numbers_stand_beside_the_papers_config_only(run):
 
 def test_an_unprotected_design_has_no_check_unit_and_no_overhead(run):
     document = run("run", "tiny", "--set", "checker.units=[]", "--json").document
-    assert (document["check"], document["recovery"], document["design"]["check_unit"]) == (None, None, None)
+    assert (document["check_units"], document["recovery"], document["design"]["units"]) == ([], None, [])
     assert (document["area"]["overhead"], document["energy"]["overhead"]) == (None, None)
 
 

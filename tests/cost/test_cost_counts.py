@@ -13,7 +13,7 @@ import pytest
 from accel_sim.engines.job import make_job
 from accel_sim.engines.stepped import SteppedEngine
 from accel_sim.machines.lanes import STREAM, SWAP, LanesMachine
-from accel_sim.machines.operators import Activity, activity
+from accel_sim.machines.operators import Activity
 
 CHECKED = {
     "head": {"granularity": "head"},
@@ -247,14 +247,14 @@ def test_counts_are_those_of_the_stepped_machine(machine: Any, check: str, divid
     design = machine(CHECKED[check], divide={"kind": divide})
     for n_queries, n_keys in ((4, 8), (5, 13), (9, 40)):
         meter = measured(design, n_queries, n_keys, seed=n_keys)
-        agree(meter, activity(design, design.timing(n_queries, n_keys)))
+        agree(meter, design.activity(design.timing(n_queries, n_keys)))
 
 
 @pytest.mark.parametrize("dot", ["tree", "serial", "fused"])
 @pytest.mark.parametrize("head_dim", [1, 2, 3, 5, 8])
 def test_counts_for_every_dot_product_and_odd_sizes(machine: Any, dot: str, head_dim: int) -> None:
     design = machine(CHECKED["unshared"], dot=dot, head_dim=head_dim, lanes=3)
-    agree(measured(design, 7, 20, seed=1), activity(design, design.timing(7, 20)))
+    agree(measured(design, 7, 20, seed=1), design.activity(design.timing(7, 20)))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -268,14 +268,14 @@ def test_counts_of_random_designs(machine: Any, seed: int) -> None:
         divide={"kind": rng.choice(["exact", "reciprocal_pwl"])},
     )
     n_queries, n_keys = rng.randint(1, 20), rng.randint(1, 50)
-    agree(measured(design, n_queries, n_keys, seed), activity(design, design.timing(n_queries, n_keys)))
+    agree(measured(design, n_queries, n_keys, seed), design.activity(design.timing(n_queries, n_keys)))
 
 
 def test_a_register_that_changes_has_been_written(machine: Any) -> None:
     """Independent of how stages are read: compare the registers of one cycle with those of the next."""
     design = machine(CHECKED["unshared"], divide={"kind": "reciprocal_pwl"})
     meter = measured(design, 12, 40, seed=3)
-    writes = activity(design, design.timing(12, 40)).register_writes
+    writes = design.activity(design.timing(12, 40)).register_writes
     assert all(meter.changes[name] <= count for name, count in writes.items())
     # Random data changes at nearly every write.
     for name in ("k", "v_delay", "tree", "score", "o", "r_tree", "c", "chk_tree"):
@@ -283,7 +283,7 @@ def test_a_register_that_changes_has_been_written(machine: Any) -> None:
 
 
 def test_sram_is_accessed_in_stored_formats(machine: Any) -> None:
-    counted = activity(machine(), machine().timing(9, 40))
+    counted = machine().activity(machine().timing(9, 40))
     assert {name: fmt.name for name, fmt in counted.sram_formats.items()} == {
         "q": "bf16", "k": "bf16", "v": "bf16", "o": "fp32",
     }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from accel_sim.config import ConfigError, load_config
-from accel_sim.cost import CATEGORIES, SCOPES, Technology, area, energy, load_technology, streamed_bytes
+from accel_sim.cost import CATEGORIES, SCOPES, Technology, area, energy, load_technology
 from accel_sim.cost.document import updated
 from accel_sim.machines.lanes import LanesMachine
 
@@ -78,7 +78,7 @@ def test_stalls_cost_leakage_and_nothing_else(machine: Any, table: Technology) -
 def test_off_chip_bytes_also_cross_the_sram(machine: Any, table: Technology) -> None:
     design = machine()
     timing = design.timing(9, 40)
-    once = streamed_bytes(design, timing)
+    once = design.streamed_bytes(timing)
     assert once == {"q": 9 * 16, "k": 3 * 40 * 16, "v": 3 * 40 * 16, "o": 9 * 32}
     default = energy(design, table, timing)
     same = energy(design, table, timing, bytes_moved=once)
@@ -97,7 +97,7 @@ def test_memory_options(machine: Any, table: Technology) -> None:
     sram = {m: area(m, table).by_component["sram"].value for m in (plain, resident, secded)}
     assert sram[resident] > 10 * sram[plain]
     assert sram[secded] == pytest.approx(72 / 64 * sram[plain])
-    assert streamed_bytes(resident, resident.timing(9, 40))["k"] == 40 * 16
+    assert resident.streamed_bytes(resident.timing(9, 40))["k"] == 40 * 16
 
 
 # -- what makes it grow ---------------------------------------------------------------------------------------

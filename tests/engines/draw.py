@@ -47,7 +47,7 @@ class Case:
 
     def without_stalls(self) -> Case:
         """The same on a memory that never makes the machine wait."""
-        return replace(self, job=self.job.with_stalls(0 * self.job.kv_stall, 0 * self.job.swap_stall))
+        return replace(self, job=self.job.with_stalls(kv=0 * self.job.kv_stall, swap=0 * self.job.swap_stall))
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def random_job(machine: LanesMachine, rng: Rng, stalls: bool | None = None, quer
     job = with_threshold(machine, job, 10 ** rng.uniform(-8, 0), 10 ** rng.uniform(-8, 0))
     if rng.random() < 0.5 if stalls is None else stalls:
         held = rng.random(job.kv_stall.size) < 0.5
-        job = job.with_stalls(rng.integers(0, 4, held.size) * held, rng.integers(0, 5, job.swap_stall.size))
+        job = job.with_stalls(kv=rng.integers(0, 4, held.size) * held, swap=rng.integers(0, 5, job.swap_stall.size))
     return job
 
 

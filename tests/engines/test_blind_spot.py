@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from accel_sim.assembly import Assembly, assemble
+from accel_sim.checkers import limits_of
 from accel_sim.config import load_config
 from accel_sim.engines.job import make_job
 from accel_sim.engines.stepped import Injection, SteppedEngine
@@ -153,7 +154,7 @@ def test_values_with_equal_row_sums_blind_the_checksum_to_any_weights():
     q, k, v = a.workload.tensors(a.workload.heads[0])
     v = np.round(v * 4) / 4
     v[:, 0] += 2.0 - v.sum(axis=1)  # quarters: every sum is exact
-    job = make_job(a.machine, q, k, v).with_threshold(a.limits.limit, a.limits.scan_limit)
+    job = make_job(a.machine, q, k, v).with_limits(limits_of(a.limits))
     engine = SteppedEngine(a.machine, job)
     cycle = engine.timing.stream_start(1) + 9 + 3 + a.machine.depth
     result = engine.inject(Fault(cycle, "score", (1,), SIGN)).result

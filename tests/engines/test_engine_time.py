@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel_sim.engines.golden import Clock, run_golden
+from accel_sim.engines.golden import clock_of, run_golden
 from accel_sim.machines.lanes import PHASES
 from engines.draw import Case, gaussian_case, machine_with, random_case, trace
 
@@ -122,7 +122,7 @@ def test_the_clock_places_every_machine_cycle_and_finds_it_again():
     for _ in range(40):
         case = random_case(rng, stalls=True)
         timing = case.machine.timing(*case.job.shape[:2])
-        clock = Clock(case.machine, case.job, timing)
+        clock = clock_of(case.machine, case.job, timing)
         walls = [clock.wall(cycle) for cycle in range(timing.head_cycles)]
         run = trace(case)
         total = run.result.cycles

@@ -127,7 +127,7 @@ def test_engines_agree_on_every_pair_of_options(row):
     if stalls:
         rng = np.random.default_rng(2)
         held = [rng.integers(0, 4, x.size) for x in (case.job.kv_stall, case.job.swap_stall)]
-        case = Case(machine, case.job.with_stalls(*held))
+        case = Case(machine, case.job.with_stalls(kv=held[0], swap=held[1]))
     result = assert_agree(case, row)
     assert np.isfinite(result.output).all() or "fp8" in row["formats"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from engines.draw import Case, Trace, gaussian_case, machine_with, random_case, random_fault, trace
 
-from accel_sim.engines.golden import Clock
+from accel_sim.engines.golden import clock_of
 from accel_sim.faults.fault import Fault, fault_arrays
 from accel_sim.machines.inventory import Register
 
@@ -161,7 +161,7 @@ def test_a_flip_in_a_held_pipeline_acts_when_it_moves():
         case = random_case(rng, stalls=True, check=True)
         engine = case.engine
         golden = engine.golden()
-        clock = Clock(case.machine, case.job, engine.timing)
+        clock = clock_of(case.machine, case.job, engine.timing)
         for _ in range(12):
             fault = random_fault(case, golden.cycles, rng)
             cycle, stalled = clock.machine_cycle(fault.cycle)
@@ -183,6 +183,6 @@ def test_a_flip_in_a_held_pipeline_acts_when_it_moves():
 
 def test_a_struck_alarm_is_seen_even_while_the_pipeline_is_held():
     case = gaussian_case(machine_with(), 4, 8)
-    held = Case(case.machine, case.job.with_stalls(case.job.kv_stall + 7, case.job.swap_stall))
-    assert Clock(held.machine, held.job, held.engine.timing).machine_cycle(5) == (3, True)
+    held = Case(case.machine, case.job.with_stalls(kv=case.job.kv_stall + 7, swap=case.job.swap_stall))
+    assert clock_of(held.machine, held.job, held.engine.timing).machine_cycle(5) == (3, True)
     assert held.engine.inject(Fault(5, "alarm")).result.alarm_cycle == 5

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from engines.draw import random_machine
 
-from accel_sim.cost.bill import srams, stored_work
 from accel_sim.machines.lanes import LanesMachine
-from accel_sim.machines.memories import NEVER, memories, residence, word_elements
+from accel_sim.machines.memories import NEVER, lanes_srams, memories, residence, word_elements
+from accel_sim.system import work_of
 
 BUFFERS = {"memory.q_buffers": 3, "memory.kv_buffers": 1, "memory.o_buffers": 2}
 
@@ -22,8 +24,12 @@ def test_what_is_struck_is_what_is_priced_and_what_the_system_fills(ecc, residen
         machine = LanesMachine(config)
         found = memories(machine)
         limits = config.architecture
-        capacity = stored_work(machine, limits.max_queries, limits.max_keys).sram_capacity_bytes(config.memory)
-        priced = {sram.tensor: sram for sram in srams(machine)}
+        formats = {role: fmt.width_bits // 8 for role, fmt in machine.stored_formats.items()}
+        work = replace(work_of(machine, limits.max_queries, limits.max_keys),
+                       operand_row_bytes=machine.head_dim * formats["operand"],
+                       output_row_bytes=machine.head_dim * formats["output"])
+        capacity = work.sram_capacity_bytes(config.memory)
+        priced = {sram.tensor: sram for sram in lanes_srams(machine, machine.timing(1, 1))}
         for memory in found:
             assert memory.data_bits == 8 * capacity[memory.tensor]
             assert memory.bits == priced[memory.tensor].bits == memory.size * memory.width_bits

@@ -133,7 +133,7 @@ def test_flips_of_a_tiny_head_agree():
 
 def test_a_flip_waits_in_a_register_of_a_held_machine(tiny, model):
     waits = np.full_like(tiny.job.kv_stall, 2), np.full_like(tiny.job.swap_stall, 3)
-    held = Case(tiny.machine, tiny.job.with_stalls(*waits))
+    held = Case(tiny.machine, tiny.job.with_stalls(kv=waits[0], swap=waits[1]))
     simulation = CoSimulation(held.machine, held.job, model)
     report = simulation.clean()
     assert_agree(report)

@@ -26,7 +26,7 @@ def test_stepped_and_golden_take_the_cycles_of_the_system(random_design):
     for seed in range(12):
         (machine, memory), nq, n = random_design(random.Random(50 + seed))
         run = simulate_system(machine, memory, nq, n)
-        job = job_on(machine, nq, n).with_stalls(run.kv_stall, run.swap_stall)
+        job = job_on(machine, nq, n).with_stalls(**run.held)
         assert run_golden(machine, job).cycles == run.cycles, seed
         if run.cycles < 20_000:
             stepped = SteppedEngine(machine, job)
@@ -38,6 +38,6 @@ def test_the_controller_sees_the_alarm_when_the_engines_raise_it(design, check, 
     machine, memory = design(**SLOW, check=check)
     run = simulate_system(machine, memory, 10, 20, reexecute=(0,), alarm_tile=scan)
     clean = simulate_system(machine, memory, 10, 20)
-    job = job_on(machine, 10, 20).with_stalls(clean.kv_stall, clean.swap_stall)
+    job = job_on(machine, 10, 20).with_stalls(**clean.held)
     alarm = run_golden(machine, job).alarm_cycle
     assert run.reexecutions[0].alarm_cycle == alarm == SteppedEngine(machine, job).run().alarm_cycle

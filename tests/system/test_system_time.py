@@ -199,7 +199,7 @@ def test_a_checker_judges_while_the_output_is_written_back(design):
 def test_utilisation_counts_useful_pairs_over_lane_cycles(design):
     machine, memory = design()
     run = simulate_system(machine, memory, 5, 100)  # two blocks, the second with one query of four
-    assert run.utilisation == 5 * 100 / (4 * run.cycles)
+    assert machine.utilisation(machine.timing(5, 100), run.cycles) == 5 * 100 / (4 * run.cycles)
     assert run.bandwidth_utilisation is None  # a channel that takes no time is not used to any degree
 
 

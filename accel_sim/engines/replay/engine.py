@@ -9,11 +9,12 @@ the stepped engine from the checkpoint before them.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from accel_sim.engines.golden import Clock, Kept, Maxima, comparison_cycles, golden_run, quiet_operands
+from accel_sim.engines.golden import Kept, Maxima, clock_of, comparison_cycles, golden_run, quiet_operands
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, roundings
@@ -23,6 +24,8 @@ from accel_sim.engines.replay.kernel import keep_golden, replay_all, rows_again
 from accel_sim.engines.replay.store import Store
 from accel_sim.engines.replay.types import Clockwork, Faults, Outcomes, Scratch, Where
 from accel_sim.engines.result import RunResult
+from accel_sim.engines.stepped import Injection, SteppedEngine
+from accel_sim.faults.fault import Fault
 from accel_sim.faults.outcome import sum_of_squares
 from accel_sim.machines.lanes import LanesMachine, tree_sizes
 from accel_sim.machines.lanes_schedule import SHARED_BY_LANES, pipeline_stage, skew_dim, tree_level_of
@@ -97,6 +100,22 @@ class ReplayEngine:
                    self._codec, self._scratch, out)
         return out
 
+    def inject(self, fault: Fault, stepped: SteppedEngine) -> Injection:
+        """One fault that `outcomes` has left: told from the golden run where it can be, else run by `stepped`, the
+        stepped engine of the same job."""
+        from accel_sim.engines.replay.control import replay_control
+
+        known = None if fault.register in stepped.memories else replay_control(self, fault, stepped.watchdog_cycles)
+        if known is None:
+            return stepped.inject(fault, self.terms)
+        result, old, new = known
+        return Injection(fault, old, new, result)
+
+    @cached_property
+    def machine_cycles(self) -> np.ndarray:
+        """`Clock.machine_cycles` of the fault-free run."""
+        return clock_of(self.machine, self.job, self.timing).machine_cycles(self.golden.cycles)
+
     @property
     def terms(self) -> np.ndarray | None:
         """(Nq, 2) predicted and actual row sum of every query, or None without a check unit."""
@@ -152,7 +171,7 @@ class ReplayEngine:
 
     def _wind(self) -> Clockwork:
         machine, job, g = self.machine, self.job, self._g
-        clock = Clock(machine, job, self.timing)
+        clock = clock_of(machine, job, self.timing)
         comparisons = self.golden.comparisons
         at_block = np.full(g.blocks, -1, dtype=np.int64)
         at_scan = np.full((g.blocks, g.tiles), -1, dtype=np.int64)

@@ -1,0 +1,111 @@
+"""The kinds of machine, and where the parts of each are found: the only place that lists them.
+
+A kind is an `architecture.kind`. Whoever needs a part of a machine that is not in `accel_sim.machines.machine.Machine`
+(an engine, its memory model) asks here, so that nothing else has to tell kinds apart; parts are imported when first
+asked for. A new kind of machine is an entry of `KINDS` and its section in `accel_sim.config.architecture`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accel_sim.config import Config
+    from accel_sim.engines.job import Job
+    from accel_sim.engines.result import RunResult
+    from accel_sim.machines.machine import Machine, Sram
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where the parts of a kind of machine are: `module:name` of each.
+
+    machine (config): a `Machine`. golden (machine, job): the fault-free `RunResult`. stepped, replay (machine, job):
+    its engines. system (machine, memory, n_queries, n_keys): its time and traffic with memory around it; recovery (the
+    same): what an alarm costs. srams (machine, timing): the `Sram` around it for heads of that timing.
+
+    Some kinds have no more: bounds (machine, workload, unit): (limit, scan limit) of a threshold of kind `bound`. story
+    (engine, faults): the attention that a run really computed, for explanations. weights (machine, job): the attention
+    weights of a fault-free head, for a figure.
+    """
+
+    machine: str
+    golden: str
+    stepped: str
+    replay: str
+    system: str
+    recovery: str
+    srams: str
+    bounds: str | None = None
+    story: str | None = None
+    weights: str | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "lanes": Kind(
+        machine="accel_sim.machines.lanes:LanesMachine",
+        golden="accel_sim.engines.golden:run_golden",
+        stepped="accel_sim.engines.stepped:SteppedEngine",
+        replay="accel_sim.engines.replay.engine:ReplayEngine",
+        system="accel_sim.system.simulate:simulate_system",
+        recovery="accel_sim.system.recovery:recovery_cost",
+        srams="accel_sim.machines.memories:lanes_srams",
+        bounds="accel_sim.checkers.bound:lanes_bounds",
+        story="accel_sim.analysis.attention:observe",
+        weights="accel_sim.report.attention_map:attention_weights",
+    ),
+}
+
+
+def part_of(kind: str, part: str) -> Any:
+    """A part of a kind of machine, or None if that kind has none."""
+    place = getattr(KINDS[kind], part)
+    if place is None:
+        return None
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
+
+
+def make_machine(config: Config) -> Machine:
+    """The machine that a config describes. Raises ConfigError for one that cannot be."""
+    machine: Machine = part_of(config.architecture.kind, "machine")(config)
+    return machine
+
+
+def srams_of(machine: Machine, timing: Any) -> tuple[Sram, ...]:
+    """The SRAM around a machine, as large as heads of that timing need it."""
+    found: tuple[Sram, ...] = part_of(machine.kind, "srams")(machine, timing)
+    return found
+
+
+def run_golden(machine: Machine, job: Job) -> RunResult:
+    """The fault-free run of a job, without the stepped engine."""
+    result: RunResult = part_of(machine.kind, "golden")(machine, job)
+    if "step" not in job.stalls:
+        return result
+    from accel_sim.engines.clocked import on_clock, step_clock
+
+    n_queries, n_keys, _ = job.shape
+    return on_clock(result, step_clock(machine.timing(n_queries, n_keys), job))
+
+
+def stepped_engine(machine: Machine, job: Job) -> Any:
+    """The stepped engine of a machine on a job: the definition of the hardware."""
+    engine = part_of(machine.kind, "stepped")(machine, job)
+    if "step" not in job.stalls:
+        return engine
+    from accel_sim.engines.clocked import ClockedStepped
+
+    return ClockedStepped(engine, machine, job)
+
+
+def replay_engine(machine: Machine, job: Job) -> Any:
+    """The replay engine of a machine on a job: the same bits, sooner."""
+    engine = part_of(machine.kind, "replay")(machine, job)
+    if "step" not in job.stalls:
+        return engine
+    from accel_sim.engines.clocked import ClockedReplay
+
+    return ClockedReplay(engine, machine, job)
