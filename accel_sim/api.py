@@ -92,8 +92,8 @@ class Simulation:
 
     @property
     def totals(self) -> SystemTotals:
-        """Time and traffic of all heads: those of one, multiplied."""
-        return self.system.times(len(self.heads))
+        """Time and traffic of all heads: those of one, multiplied, or of two where heads share keys and values."""
+        return self.assembly.grouped.totals
 
     def to_dict(self) -> dict[str, Any]:
         """The simulation as plain data, ready for JSON but for NaN and infinities."""

@@ -18,6 +18,7 @@ from accel_sim.kinds import make_machine, part_of
 from accel_sim.machines.machine import HeadTiming, Machine
 from accel_sim.machines.memories import Memories
 from accel_sim.system import SystemRun
+from accel_sim.system.program_groups import GroupedRun
 from accel_sim.workloads import HeadId, Workload, load_workload
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ class Assembly:
         """One head, ready for any engine: rounded operands, thresholds loaded, memory stalls in place."""
         job = make_job(self.machine, *self.workload.tensors(head), self.workload.bounds())
         return job.with_stalls(**self.system.held).with_limits(limits_of(self.limits))
+
+    @cached_property
+    def grouped(self) -> GroupedRun:
+        """The time and traffic of all heads, where some may find their group's keys and values on chip."""
+        heads, workload = len(self.workload.heads), self.workload
+        loading = workload.kv_heads if self.config.memory.kv_resident else heads
+        others = None
+        if loading < heads:
+            simulate = part_of(self.machine.kind, "system")
+            others = simulate(self.machine, self.config.memory, workload.n_queries, workload.n_keys, kv_present=True)
+        return GroupedRun(self.system, others, heads, loading)
 
     @cached_property
     def universe(self) -> Universe:

@@ -5,6 +5,7 @@
 * `anytime_sequence`: an interval that holds at every n at once, so that one may look after every batch and
   stop when it is tight. Stopping on the others breaks their coverage.
 * `stratified_estimate`: a rate put together from strata with known shares.
+* `quantile_ranks`: an interval for a quantile, as ranks of the ordered sample.
 * `probability_less`: how sure one may be that design A's rate is below design B's.
 * `leveugle_sample_size`, `zero_find_bound`, `find_probability`: what a number of trials is good for.
 
@@ -177,6 +178,23 @@ def stratified_estimate(counts: Sequence[tuple[int, int]], weights: Sequence[flo
     low, high = np.quantile(total, [tail, 1.0 - tail])
     low, high = min(float(low), estimate), max(float(high), estimate)
     return Interval(estimate, low, high, confidence, "stratified jeffreys")
+
+
+def quantile_ranks(n: int, share: float, confidence: float = CONFIDENCE) -> tuple[int, int]:
+    """Ranks (low, high), from 1, of the ordered sample of n between which the quantile of `share` lies with at least
+    `confidence`, whatever the distribution; a rank beyond the sample is its end, where nothing better can be said.
+
+    A value is below the quantile with probability `share` at most, so the number of those below is binomial: the
+    textbook interval of order statistics (David and Nagaraja, Order Statistics, section 7.1).
+    Raises ValueError unless n ≥ 1 and 0 < share < 1.
+    """
+    from scipy.stats import binom
+
+    if n < 1 or not 0.0 < share < 1.0 or not 0.0 < confidence < 1.0:
+        raise ValueError(f"need n ≥ 1, 0 < share < 1, 0 < confidence < 1 (got {n}, {share}, {confidence})")
+    tail = (1.0 - confidence) / 2.0
+    low, high = int(binom.ppf(tail, n, share)), int(binom.ppf(1.0 - tail, n, share)) + 1
+    return max(1, low), min(n, high)
 
 
 def probability_less(k_a: int, n_a: int, k_b: int, n_b: int) -> float:

@@ -17,7 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel_sim.analysis.statistics import CONFIDENCE, Interval, finite_jeffreys, jeffreys, stratified_estimate
+from accel_sim.analysis.statistics import (
+    CONFIDENCE,
+    Interval,
+    finite_jeffreys,
+    jeffreys,
+    quantile_ranks,
+    stratified_estimate,
+)
 
 PERCENTILES = (50, 90, 99)
 """Percentiles of the detection latency that reports show."""
@@ -178,8 +185,30 @@ class Summary:
         return None
 
     def latency_percentiles(self, outcome: str = "detected") -> dict[str, int | None]:
-        """{"p50": …, "p90": …, "p99": …}, in cycles."""
-        return {f"p{p}": self.latency_percentile(p, outcome) for p in PERCENTILES}
+        """        {"p50": …, "p50_low": …, "p50_high": …, "p90": …, …}, in cycles: each with its 95 % interval."""
+        found: dict[str, int | None] = {}
+        for p in PERCENTILES:
+            low, high = self.latency_interval(p, outcome)
+            found |= {f"p{p}": self.latency_percentile(p, outcome), f"p{p}_low": low, f"p{p}_high": high}
+        return found
+
+    def latency_interval(self, percent: float, outcome: str = "detected",
+                         confidence: float = CONFIDENCE) -> tuple[int | None, int | None]:
+        """The interval of `latency_percentile` (`statistics.quantile_ranks`); None, None where there are no such
+        records, or records of different weights."""
+        counts: dict[int, int] = {}
+        groups = [(group, of) for group, of in self.latencies.items() if group.outcome == outcome and of]
+        for _, of in groups:
+            for cycles, count in of.items():
+                counts[cycles] = counts.get(cycles, 0) + count
+        n = sum(counts.values())
+        if n == 0 or len({group.weight for group, _ in groups}) > 1:
+            return None, None
+        low, high = quantile_ranks(n, percent / 100, confidence)
+        ordered = sorted(counts)
+        ends = np.cumsum([counts[cycles] for cycles in ordered])
+        at = np.searchsorted(ends, (low, high))
+        return ordered[int(at[0])], ordered[int(at[1])]
 
     # -- as text ---------------------------------------------------------------------------------------
 

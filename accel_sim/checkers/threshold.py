@@ -137,7 +137,7 @@ def clean_heads(workload: Workload, seed: int, skip: int, count: int) -> Iterato
         pool = [others[i] for i in order]
     for i in range(skip, skip + count):
         if generated:
-            values = workload.source.values(HeadId(1 + seed % 1000, i))
+            values = workload.source.values(HeadId(workload.heads[-1].layer + 1 + seed % 1000, i))
         elif i < len(pool):
             values = workload.source.values(pool[i])
         else:

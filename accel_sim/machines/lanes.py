@@ -128,6 +128,12 @@ class Timing:
         yield "tail", self.blocks, self.head_cycles - self.tail, self.tail
 
 
+def unit_name(unit: Any) -> str:
+    """A unit of the config in words: `exact`, or `pwl, 8 pieces`."""
+    pieces = getattr(unit, "pieces", None)
+    return f"{unit.kind}, {pieces} pieces" if pieces else str(unit.kind)
+
+
 class LanesMachine(Machine):
     """The lanes accelerator that a config describes.
 
@@ -212,7 +218,13 @@ class LanesMachine(Machine):
 
     def describe(self) -> dict[str, Any]:
         """Lanes, dot product and units."""
-        return {"size": f"{self.lanes} lanes × head dim {self.head_dim}", "lanes": self.lanes, "dot": self.dot}
+        return {
+            "size": f"{self.lanes} lanes × head dim {self.head_dim}",
+            "lanes": self.lanes,
+            "dot": self.dot,
+            "exp": unit_name(self.exp),
+            "divide": unit_name(self.divide),
+        }
 
     # -- what the checker computes for itself ---------------------------------------------------------
 

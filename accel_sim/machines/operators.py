@@ -29,6 +29,9 @@ UNITS: dict[str, str] = {
     "int_add": "integer adder, subtractor or counter; format uintN",
     "int_cmp": "integer comparison; format uintN",
     "mux": "two-to-one selection of one word; format of the word",
+    "xor": "exclusive or of two bits; format uint1",
+    "gate": "and, or, of two bits; format uint1",
+    "vote": "majority of three bits; format uint1",
 }
 """Kinds of unit, and how their formats are written. Where nothing else is said, the format is the widest of
 operands and result."""

@@ -107,9 +107,11 @@ def _rates(document: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def _latency(document: Mapping[str, Any]) -> Iterator[Line]:
-    for name, cycles in document["latency_cycles"].items():
-        definition = lookup(f"latency_cycles.{name}")
-        yield Line(definition.label, count(cycles), definition.unit if cycles is not None else "")
+    found = document["latency_cycles"]
+    for name in ("p50", "p90", "p99"):
+        definition, cycles, low = lookup(f"latency_cycles.{name}"), found[name], found[f"{name}_low"]
+        note = f"95% interval {count(low)}–{count(found[f'{name}_high'])}" if low is not None else ""
+        yield Line(definition.label, count(cycles), definition.unit if cycles is not None else "", note)
 
 
 def _histogram(document: Mapping[str, Any]) -> Any:

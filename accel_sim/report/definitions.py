@@ -97,6 +97,7 @@ SECTIONS: tuple[Section, ...] = (
         D("time.all_heads.total_cycles", "all heads", "cycles", "total_cycles times heads: an upper bound for a controller "
           "that prefetches across heads"),
         D("time.all_heads.total_us", "all heads", "µs", "the same in time"),
+        D("time.all_heads.note", "all heads", "", "which heads were simulated, and how often each counts"),
     )),
     Section("Memory", ("run",), "Of one head.", (
         D("memory.bytes_moved.*", "moved off chip", "bytes", "over the off-chip channel, in whole bursts: q, k and v are "
@@ -347,6 +348,10 @@ SECTIONS: tuple[Section, ...] = (
           "if none was detected"),
         D("latency_cycles.p90", "90th percentile", "cycles", "nine in ten do"),
         D("latency_cycles.p99", "99th percentile", "cycles", "99 in a hundred do"),
+        *(definition for p in ("p50", "p90", "p99") for definition in (
+            D(f"latency_cycles.{p}_low", f"{p} low", "cycles", "lower end of its 95 % interval, from the order of the "
+              "detected faults alone; null with oversampled strata"),
+            D(f"latency_cycles.{p}_high", f"{p} high", "cycles", "upper end"))),
         D("latency_bins[].first_cycles", "from", "cycles", "least latency of the bin"),
         D("latency_bins[].last_cycles", "to", "cycles", "largest latency of the bin"),
         D("latency_bins[].share", "share", "", "weighted share of the detected faults"),
@@ -363,6 +368,22 @@ SECTIONS: tuple[Section, ...] = (
         D("distance.max_abs_error", "largest error", "output units", "largest |O − R| of the first head, R being "
           "softmax(QKᵀ/√d)V in float64 on the same operands; Infinity where the output is not finite"),
         D("distance.rel_l2_error", "relative error", "", "‖O − R‖₂ / ‖R‖₂"),
+    )),
+    Section("SCALE-Sim", ("validate",), "With `--scalesim`: M × K by K × N on an array of R × C.", (
+        D("products[].m", "M", "", "rows of A"),
+        D("products[].n", "N", "", "columns of B"),
+        D("products[].k", "K", "", "columns of A, rows of B"),
+        D("products[].rows", "R", "", "rows of the array"),
+        D("products[].cols", "C", "", "columns of the array"),
+        D("products[].flow", "flow", "", "dataflow: os, ws or is"),
+        D("products[].measured", "measured", "cycles", "cycles of the product on the engine's clock, or by the place and time "
+          "of its last multiplication"),
+        D("products[].measured_by", "by", "", "`engine` or `schedule`"),
+        D("products[].formula", "formula", "cycles", "the closed formula of the dataflow"),
+        D("products[].scale_sim", "SCALE-Sim", "cycles", "the total that SCALE-Sim prints: the index of the last cycle, one "
+          "less than their number"),
+        D("products[].recorded", "as it printed", "cycles", "what scalesim 3.0.0 printed when it was run on that product, "
+          "null where it was not"),
     )),
     Section("Generated design", ("rtl",), "", (
         D("design.top", "top module", "", "name of the top module"),

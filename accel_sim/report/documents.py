@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from accel_sim.machines.machine import Machine
     from accel_sim.machines.memories import Memory
     from accel_sim.validation import Validation
+    from accel_sim.validation_scalesim import ScaleSimRow
 
 
 def run_document(run: Simulation) -> dict[str, Any]:
@@ -262,6 +263,17 @@ def validation_document(found: Validation) -> dict[str, Any]:
     }
 
 
+def scalesim_document(rows: Iterable[ScaleSimRow]) -> dict[str, Any]:
+    """The document of `accel-sim validate --scalesim`."""
+    listed = list(rows)
+    return {
+        "command": "validate",
+        "version": accel_sim.__version__,
+        "agree": all(row.agrees for row in listed),
+        "products": [vars(row) for row in listed],
+    }
+
+
 def head_of_document(command: str, config: Config) -> dict[str, Any]:
     """What every document about a config begins with."""
     return {
@@ -322,8 +334,6 @@ def _design(run: Simulation) -> dict[str, Any]:
         **machine.describe(),
         "head_dim": machine.head_dim,
         "clock_mhz": architecture.clock_mhz,
-        "exp": _kind(architecture.exp),
-        "divide": _kind(architecture.divide),
         "subnormals": machine.subnormals,
         "formats": {role: fmt.name for role, fmt in machine.formats.items()},
         "stored_formats": _stored_formats(machine),
@@ -338,12 +348,6 @@ def _stored_formats(machine: Machine) -> dict[str, str]:
     stated = machine.config.faults.register_format
     named = stated.model_dump() if stated else {}
     return {role: name for role, name in named.items() if name is not None and name != machine.formats[role].name}
-
-
-def _kind(unit: Any) -> str:
-    """`exact`, or `pwl, 8 pieces`."""
-    pieces = getattr(unit, "pieces", None)
-    return f"{unit.kind}, {pieces} pieces" if pieces else str(unit.kind)
 
 
 def _workload(run: Simulation) -> dict[str, Any]:
@@ -385,6 +389,7 @@ def _time(run: Simulation) -> dict[str, Any]:
             "heads": totals.heads,
             "total_cycles": totals.total_cycles,
             "total_us": microseconds(run, totals.total_cycles),
+            "note": totals.note,
         },
     }
 

@@ -143,7 +143,7 @@ def _time(document: Mapping[str, Any]) -> Iterator[Line]:
     everything = time["all_heads"]
     if everything["heads"] > 1:
         yield line("time.all_heads.total_cycles", count(everything["total_cycles"]),
-                   f"{quantity(everything['total_us'], 'us')}; one head simulated, × {count(everything['heads'])}")
+                   f"{quantity(everything['total_us'], 'us')}; {everything['note']}")
 
 
 def _memory(document: Mapping[str, Any]) -> Iterator[Line]:

@@ -32,3 +32,19 @@ def show_validation(console: Console, document: Mapping[str, Any]) -> None:
         told = lookup(f"distance.{key}")
         lines.append(Line(told.label, number(document["distance"][key]), told.unit))
     console.print(facts(lines))
+
+
+def show_scalesim(console: Console, document: Mapping[str, Any]) -> None:
+    """Print the document of a comparison with SCALE-Sim."""
+    verdict = "everything agrees" if document["agree"] else "there are differences"
+    console.print(heading("Cycles of M × K by K × N on R × C", verdict))
+    rows = [
+        (f"{p['m']} × {p['n']} × {p['k']}", f"{p['rows']} × {p['cols']}", p["flow"], count(p["measured"]),
+         p["measured_by"], count(p["formula"]), count(p["scale_sim"]),
+         count(p["recorded"]) if p["recorded"] is not None else "")
+        for p in document["products"]
+    ]
+    headers = ("M × N × K", "array", "flow", "measured", "by", "formula", "SCALE-Sim", "as it printed")
+    print_grid(console, grid(headers, rows, left=3))
+    console.print("SCALE-Sim prints the index of the last cycle, one less than their number. In the last column, what "
+                  "scalesim 3.0.0 printed when it was run.", style="dim")

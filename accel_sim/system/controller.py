@@ -46,7 +46,7 @@ class Controller:
     """
 
     def __init__(self, env: simpy.Environment, machine: LanesMachine, memory: Memory, work: Work,
-                 alarms: tuple[int, ...], alarm_tile: int | None, keep_timeline: bool) -> None:
+                 alarms: tuple[int, ...], alarm_tile: int | None, keep_timeline: bool, kv_present: bool) -> None:
         self.env = env
         self.work = work
         self.timing = machine.timing(work.n_queries, work.n_keys)
@@ -82,6 +82,8 @@ class Controller:
         self._kv_requested = 0
         self._kv_arrived: dict[int, simpy.Event] = {}
         self._tiles_run = 0
+        if kv_present:
+            self._find_tiles()
         # What falls due at a machine cycle, in order; and the output blocks that are not yet in memory.
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._due_count = 0
@@ -222,6 +224,15 @@ class Controller:
         self.dma.request("k", f"read k, tile {tile}", n_bytes)
         self.dma.request("v", f"read v, tile {tile}", n_bytes, arrived.succeed)
 
+    def _find_tiles(self) -> None:
+        """All of the head's keys and values are in their banks before it begins."""
+        self._free_kv = 0
+        self._kv_requested = self.work.tiles
+        for tile in range(self.work.tiles):
+            self._kv_arrived[tile] = self.env.event().succeed()
+            for tensor in ("k", "v"):
+                self.sram.take(tensor, self.work.kv_bytes(tile))
+
     # -- rows that leave the machine -----------------------------------------------------------------------
 
     def _watch_rows(self, drained: Execution) -> None:
@@ -301,10 +312,10 @@ class Controller:
 
 
 def run_head(machine: LanesMachine, memory: Memory, work: Work, alarms: tuple[int, ...],
-             alarm_tile: int | None, keep_timeline: bool) -> Controller:
+             alarm_tile: int | None, keep_timeline: bool, kv_present: bool = False) -> Controller:
     """Run one head to its end; the controller that holds what happened."""
     env = simpy.Environment()
-    controller = Controller(env, machine, memory, work, alarms, alarm_tile, keep_timeline)
+    controller = Controller(env, machine, memory, work, alarms, alarm_tile, keep_timeline, kv_present)
     env.run(until=env.process(controller.run()))
     env.run()
     controller.check_finished()

@@ -25,6 +25,7 @@ def simulate_system(
     reexecute: Sequence[int] = (),
     alarm_tile: int | None = None,
     timeline: bool = True,
+    kv_present: bool = False,
 ) -> SystemRun:
     """Simulate one head of `n_queries` x `n_keys`; `heads` of them are this one, multiplied
     (`SystemRun.totals`).
@@ -32,7 +33,8 @@ def simulate_system(
     reexecute: units of work whose comparison raises the alarm and which therefore run again, once each:
     query blocks, or, for a checker of granularity `head`, only 0, the head. alarm_tile: for granularity
     `key_tile`, the tile whose scan raises those alarms; None for the comparison at the end of the block.
-    timeline: keep spans.
+    timeline: keep spans. kv_present: the head's keys and values are in SRAM from the start, left there by another head
+    of its group; needs `kv_resident`.
 
     With `kv_resident` every tile of the head has a bank of its own, and `kv_buffers` limits nothing. A block
     is never abandoned: the machine finishes it, and those whose queries are already on their way, before a
@@ -45,9 +47,11 @@ def simulate_system(
 
     if heads < 1:
         raise ValueError(f"heads must be at least 1 (got {heads})")
+    if kv_present and not memory.kv_resident:
+        raise ValueError("keys and values can only be found in SRAM where kv_resident keeps them")
     work = work_of(machine, n_queries, n_keys)
     _check_alarms(machine, work.blocks, reexecute, alarm_tile, n_keys)
-    head = run_head(machine, memory, work, tuple(reexecute), alarm_tile, timeline)
+    head = run_head(machine, memory, work, tuple(reexecute), alarm_tile, timeline, kv_present)
     run = SystemRun(
         n_queries=n_queries,
         n_keys=n_keys,

@@ -68,12 +68,16 @@ class Stored:
         )
 
     def values(self, head: HeadId) -> tuple[F64, F64, F64]:
-        shared = head.head * self.k.shape[1] // self.heads
+        shared = self.kv_head(head)
         return (
             self._decoded(self.q[head.layer, head.head]),
-            self._decoded(self.k[head.layer, shared]),
-            self._decoded(self.v[head.layer, shared]),
+            self._decoded(self.k[shared]),
+            self._decoded(self.v[shared]),
         )
+
+    def kv_head(self, head: HeadId) -> HeadId:
+        """Neighbouring heads share the file's keys and values."""
+        return HeadId(head.layer, head.head * int(self.k.shape[1]) // self.heads)
 
     def _decoded(self, stored: NDArray[Any]) -> F64:
         if self.format is None:

@@ -29,7 +29,7 @@ def load_workload(config: Config) -> Workload:
     try:
         workload = _loaded(config)
         _check_architecture(workload, config)
-        _check_mask(workload)
+        _check_mask(workload, config)
         _check_range(workload)
     except BadInput as error:
         from accel_sim.config.errors import ConfigError, printable
@@ -40,7 +40,7 @@ def load_workload(config: Config) -> Workload:
 
 def _loaded(config: Config) -> Workload:
     section: Any = config.workload
-    mask = Mask(section.mask.causal, section.mask.valid_keys)
+    mask = Mask(section.mask.causal, section.mask.valid_keys, section.mask.window)
     from accel_sim.numerics.formats import FORMATS
 
     operand = FORMATS[config.architecture.formats.operand]
@@ -61,7 +61,8 @@ def _synthetic(section: GaussianWorkload, head_dim: int, mask: Mask, operand: Fo
     from accel_sim.config import OutliersWorkload
     from accel_sim.workloads.synthetic import Gaussian, Outliers
 
-    gaussian = Gaussian(section.queries, section.keys, head_dim, section.scale, section.seed)
+    group = section.heads // (section.kv_heads or section.heads)
+    gaussian = Gaussian(section.queries, section.keys, head_dim, section.scale, section.seed, group)
     source: TensorSource = gaussian
     elements = f"normal with standard deviation {section.scale:g}, seed {section.seed}"
     if isinstance(section, OutliersWorkload):
@@ -70,7 +71,7 @@ def _synthetic(section: GaussianWorkload, head_dim: int, mask: Mask, operand: Fo
     return Workload(
         name=section.kind,
         kind=section.kind,
-        heads=tuple(HeadId(0, head) for head in range(section.heads)),
+        heads=tuple(HeadId(layer, head) for layer in range(section.layers) for head in range(section.heads)),
         n_queries=section.queries,
         n_keys=section.keys,
         head_dim=head_dim,
@@ -153,7 +154,7 @@ def _check_architecture(workload: Workload, config: Config) -> None:
             raise BadInput(key, f"{count} {what}, but architecture.max_{what} is {most}")
 
 
-def _check_mask(workload: Workload) -> None:
+def _check_mask(workload: Workload, config: Config) -> None:
     mask, queries, keys = workload.mask, workload.n_queries, workload.n_keys
     if mask.valid_keys is not None and not 1 <= mask.valid_keys <= keys:
         raise BadInput(
@@ -165,6 +166,10 @@ def _check_mask(workload: Workload) -> None:
         raise BadInput(
             "mask.causal", f"a causal mask needs queries <= keys (got {queries} queries, {keys} keys)"
         )
+    if mask.window is not None and not getattr(config.architecture, "windows", False):
+        kind = config.architecture.kind
+        reason = "it bounds a query's keys at the end only"
+        raise BadInput("mask.window", f"a {kind} machine has no sliding window: {reason}")
 
 
 def _check_range(workload: Workload) -> None:

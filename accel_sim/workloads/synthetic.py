@@ -35,13 +35,18 @@ def normal_matrix(seed: int, head: HeadId, purpose: int, rows: int, columns: int
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Independent normal elements of mean 0 and standard deviation `scale`; scores have scale squared."""
+    """Independent normal elements of mean 0 and standard deviation `scale`; scores have scale squared.
+
+    group: neighbouring heads of a layer that share their keys and values; these are the first ones' of so many heads
+    without sharing.
+    """
 
     n_queries: int
     n_keys: int
     head_dim: int
     scale: float
     seed: int
+    group: int = 1
 
     @property
     def largest(self) -> float:
@@ -49,18 +54,22 @@ class Gaussian:
         return normal.LARGEST * self.scale
 
     def values(self, head: HeadId) -> tuple[F64, F64, F64]:
-        rows = (self.n_queries, self.n_keys, self.n_keys)
+        shared = self.kv_head(head)
         q, k, v = (
-            normal_matrix(self.seed, head, purpose, n, self.head_dim) * self.scale
-            for purpose, n in zip((_Q, _K, _V), rows, strict=True)
+            normal_matrix(self.seed, owner, purpose, n, self.head_dim) * self.scale
+            for purpose, owner, n in ((_Q, head, self.n_queries), (_K, shared, self.n_keys), (_V, shared, self.n_keys))
         )
         return q, k, v
+
+    def kv_head(self, head: HeadId) -> HeadId:
+        """Number of its group, in its layer."""
+        return HeadId(head.layer, head.head // self.group)
 
 
 @dataclass(frozen=True)
 class Outliers:
     """A `Gaussian` whose q and k carry a few channels that are `factor` times as large, the same in every
-    token.
+    token and in all heads of a group.
 
     Trained language models have such channels: a few dimensions of a head's keys and queries are many times
     larger than the rest, at every position. They are drawn for each head from its own stream; v has none.
@@ -77,7 +86,7 @@ class Outliers:
 
     def outlier_channels(self, head: HeadId) -> NDArray[np.intp]:
         """This head's outlier channels, ascending: those with the smallest words in a stream of their own."""
-        words = normal.raw(stream_key(self.base.seed, head, _CHANNELS), self.base.head_dim)
+        words = normal.raw(stream_key(self.base.seed, self.kv_head(head), _CHANNELS), self.base.head_dim)
         return np.sort(np.argsort(words, kind="stable")[: self.channels])
 
     def values(self, head: HeadId) -> tuple[F64, F64, F64]:
@@ -86,3 +95,7 @@ class Outliers:
         q[:, chosen] *= self.factor
         k[:, chosen] *= self.factor
         return q, k, v
+
+    def kv_head(self, head: HeadId) -> HeadId:
+        """As of the base."""
+        return self.base.kv_head(head)

@@ -47,27 +47,42 @@ class Tensors(NamedTuple):
 
 @dataclass(frozen=True)
 class Mask:
-    """Which keys a query may see: always the keys 0 to some last one.
+    """Which keys a query may see: always a row of them, from a first to a last one.
 
     Attributes:
         causal: query i sees no key after i + n_keys - n_queries, so the last query sees every key (the
             queries are the last ones of the sequence, as in decoding with a key-value cache).
         valid_keys: keys from this index on are padding; None for no padding.
+        window: with `causal`, a query sees only the last `window` keys up to its own position; None for all.
     """
 
     causal: bool = False
     valid_keys: int | None = None
+    window: int | None = None
 
     def bounds(self, n_queries: int, n_keys: int) -> NDArray[np.int64]:
         """Index of the last key each query may see, of shape (n_queries,); negative where it may see none."""
         last = n_keys if self.valid_keys is None else min(self.valid_keys, n_keys)
         bounds = np.full(n_queries, last - 1, dtype=np.int64)
         if self.causal:
-            bounds = np.minimum(bounds, np.arange(n_queries, dtype=np.int64) + (n_keys - n_queries))
-        return bounds
+            bounds = np.minimum(bounds, self._positions(n_queries, n_keys))
+        # A window may lie in the padding altogether.
+        return np.where(self.firsts(n_queries, n_keys) <= bounds, bounds, np.minimum(bounds, -1))
+
+    def firsts(self, n_queries: int, n_keys: int) -> NDArray[np.int64]:
+        """Index of the first key each query may see, if it may see any, of shape (n_queries,); 0 without a window."""
+        if self.window is None:
+            return np.zeros(n_queries, dtype=np.int64)
+        return np.maximum(self._positions(n_queries, n_keys) - (self.window - 1), 0)
+
+    @staticmethod
+    def _positions(n_queries: int, n_keys: int) -> NDArray[np.int64]:
+        """Each query's own place among the keys: queries are the last of the sequence."""
+        return np.arange(n_queries, dtype=np.int64) + (n_keys - n_queries)
 
     def __str__(self) -> str:
         parts = ["causal"] if self.causal else []
+        parts += [] if self.window is None else [f"window of {self.window} keys"]
         parts += [] if self.valid_keys is None else [f"{self.valid_keys} valid keys"]
         return ", ".join(parts) or "none"
 
@@ -82,6 +97,10 @@ class TensorSource(Protocol):
 
     def values(self, head: HeadId) -> tuple[F64, F64, F64]:
         """q, k and v of that head as finite float64."""
+        ...
+
+    def kv_head(self, head: HeadId) -> HeadId:
+        """Where that head has its keys and values from: heads of which this is the same share them."""
         ...
 
 
@@ -131,20 +150,40 @@ class Workload:
         Raises:
             ValueError: n is not from 0 to n_queries.
         """
+        return self.mask.bounds(self.n_queries, self.n_keys)[: self._checked(n)]
+
+    def firsts(self, n: int | None = None) -> NDArray[np.int64]:
+        """Index of the first key that each of the first n queries may see: 0 unless the mask has a window.
+
+        Raises:
+            ValueError: n is not from 0 to n_queries.
+        """
+        return self.mask.firsts(self.n_queries, self.n_keys)[: self._checked(n)]
+
+    def _checked(self, n: int | None) -> int:
         n = self.n_queries if n is None else n
         if not 0 <= n <= self.n_queries:
             raise ValueError(f"n = {n}: the workload has {self.n_queries} queries")
-        return self.mask.bounds(self.n_queries, self.n_keys)[:n]
+        return n
+
+    @property
+    def kv_heads(self) -> int:
+        """How many different keys and values the heads have: fewer than heads where groups of them share."""
+        return len({self.source.kv_head(head) for head in self.heads})
 
     @property
     def score_count(self) -> int:
         """Unmasked (query, key) pairs of one head."""
-        return int(np.sum(self.bounds() + 1))
+        last, first = self.bounds(), self.firsts()
+        return int(np.sum(np.where(last >= first, last - first + 1, 0)))
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         """What a report says of the workload, as (label, text) pairs."""
         first, last = self.heads[0], self.heads[-1]
         span = str(first) if len(self.heads) == 1 else f"{len(self.heads)}, from {first} to {last}"
+        kv_heads = self.kv_heads
+        if kv_heads < len(self.heads):
+            span += f"; they share {kv_heads} keys and values"
         return (
             ("workload", self.name if self.name == self.kind else f"{self.name} ({self.kind})"),
             ("heads", span),

@@ -19,6 +19,7 @@ from accel_sim.analysis.statistics import (
     jeffreys,
     leveugle_sample_size,
     probability_less,
+    quantile_ranks,
     stratified_estimate,
     zero_find_bound,
 )
@@ -195,6 +196,32 @@ def test_stopping_on_the_sequence_covers_and_on_jeffreys_does_not_promise_to(rat
 
 
 # -- putting rates together -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "share"), [(1, 0.5), (20, 0.5), (300, 0.9), (300, 0.99), (50, 0.99)])
+def test_quantile_ranks_cover_by_the_binomial_they_come_from(n, share):
+    """The quantile lies from the sample's rank `low` to rank `high` unless fewer than `low`, or `high` and more values
+    are below it; at the ends of the sample nothing can be covered."""
+    low, high = quantile_ranks(n, share)
+    assert 1 <= low <= high <= n
+    below = stats.binom(n, share)
+    assert low == 1 or below.cdf(low - 1) <= 0.025
+    assert high == n or below.sf(high - 1) <= 0.025
+
+
+def test_quantile_ranks_cover_a_continuous_distribution():
+    draws = np.random.default_rng(3)
+    for share in (0.5, 0.99):
+        low, high = quantile_ranks(400, share)
+        ordered = np.sort(draws.random((4000, 400)), axis=1)
+        covered = np.mean((ordered[:, low - 1] <= share) & (share <= ordered[:, high - 1]))
+        assert covered >= 0.94, (share, covered)
+
+
+@pytest.mark.parametrize("wrong", [(0, 0.5), (5, 0.0), (5, 1.0), (5, 0.5, 1.0)])
+def test_impossible_quantiles_are_refused(wrong):
+    with pytest.raises(ValueError, match="need n"):
+        quantile_ranks(*wrong)
 
 
 def test_comparing_two_designs():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel_sim.analysis.statistics import jeffreys
+from accel_sim.analysis.statistics import jeffreys, quantile_ranks
 from accel_sim.analysis.summary import SHARES, Cell, Summary, merged, summarise
 
 COMPONENTS = ("score", "output", "control")
@@ -89,7 +89,20 @@ def test_latency_percentiles_are_exact_nearest_ranks():
     for percent in (1, 50, 90, 99, 100):
         rank = int(np.ceil(percent / 100 * len(delays)))
         assert summary.latency_percentile(percent) == delays[rank - 1]
-    assert Summary().latency_percentiles() == {"p50": None, "p90": None, "p99": None}
+    assert set(Summary().latency_percentiles().values()) == {None}
+
+
+def test_a_percentile_lies_in_its_interval_which_is_made_of_ranks():
+    batch = records(3000, seed=1)
+    summary = part(batch, slice(None))
+    delays = np.sort(batch["latency_cycles"][batch["outcome"] == 3])
+    for percent in (50, 90, 99):
+        low, high = quantile_ranks(len(delays), percent / 100)
+        found = summary.latency_interval(percent)
+        assert found == (delays[low - 1], delays[high - 1])
+        assert found[0] <= summary.latency_percentile(percent) <= found[1]
+    batch["weight"] = np.where(np.arange(3000) % 2, 1.0, 2.0)
+    assert part(batch, slice(None)).latency_interval(50) == (None, None)
 
 
 def test_a_record_of_weight_two_counts_as_two_for_a_percentile():

@@ -39,6 +39,7 @@ COMMANDS = {
                              "--allocation", "equal"),
     "validate": ("validate", "tiny", "--faults", "20"),
     "validate, unprotected": ("validate", "tiny", "--faults", "0", "--set", "checker.units=[]"),
+    "validate, scalesim": ("validate", "--scalesim"),
     "rtl": ("rtl", "tiny-pwl"),
     "schema": ("schema",),
     "configs": ("configs",),
@@ -131,9 +132,27 @@ def test_heads_of_one_shape_are_timed_once_and_their_values_are_all_computed(run
         "heads": 3,
         "total_cycles": 3 * one["time"]["total_cycles"],
         "total_us": pytest.approx(3 * one["time"]["total_us"]),
+        "note": "1 head simulated, x3",
     }
     assert len({head["predicted"] for head in document["heads"]}) == 3
     assert document["heads"][0] == one["heads"][0]
+
+
+def test_heads_that_share_keys_on_chip_are_timed_as_one_that_loads_and_one_that_does_not(run):
+    changes = ("--set", "workload.heads=4", "--set", "memory.off_chip={bandwidth_bytes_per_cycle: 4}")
+    shared = ("--set", "workload.kv_heads=2", "--set", "memory.kv_resident=true")
+    alone = run("run", "tiny", *changes, "--set", "memory.kv_resident=true", "--json").document["time"]["all_heads"]
+    grouped = run("run", "tiny", *changes, *shared, "--json").document["time"]["all_heads"]
+    assert grouped["note"] == "2 heads simulated: x2 that load keys and values, x2 that find them in SRAM"
+    assert grouped["total_cycles"] < alone["total_cycles"]
+    loading = run("run", "tiny", *changes, "--set", "workload.kv_heads=2", "--json").document["time"]["all_heads"]
+    assert loading["note"] == "1 head simulated, x4"
+
+
+def test_scalesim_totals_of_a_lanes_config_are_refused_and_a_config_is_asked_for(run):
+    assert "architecture.kind: SCALE-Sim has no lanes machine; allowed: gemm" in run("validate", "tiny", "--scalesim").err
+    assert "validate needs a CONFIG, or --scalesim" in run("validate").err
+    assert "without --rtl" in run("validate", "--scalesim", "--rtl").err
 
 
 def test_published_numbers_stand_beside_the_papers_config_only(run):
