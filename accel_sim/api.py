@@ -123,7 +123,7 @@ def simulate(config: Config | str | os.PathLike[str], *, measure: bool = True) -
     """
     from accel_sim.assembly import assemble
     from accel_sim.cost import area, energy
-    from accel_sim.kinds import part_of
+    from accel_sim.kinds import recovery_cost
 
     loaded = _config(config)
     technology = _technology(loaded)
@@ -132,7 +132,7 @@ def simulate(config: Config | str | os.PathLike[str], *, measure: bool = True) -
     recovery: RecoveryCost | None = None
     again = None
     if machine.units and loaded.recovery.kind == "reexecute":
-        recovery = part_of(machine.kind, "recovery")(machine, loaded.memory, timing.n_queries, timing.n_keys)
+        recovery = recovery_cost(machine, loaded.memory, timing.n_queries, timing.n_keys)
         again = energy(
             machine, technology, machine.timing(recovery.queries, timing.n_keys), cycles=round(recovery.mean_cycles),
             bytes_moved={tensor: round(moved) for tensor, moved in recovery.mean_bytes.items()},

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from accel_sim.checkers.threshold import Threshold, limits_of, thresholds
 from accel_sim.engines.job import Job, make_job
 from accel_sim.faults.universe import Universe
-from accel_sim.kinds import make_machine, part_of
+from accel_sim.kinds import make_machine, simulate_system
 from accel_sim.machines.machine import HeadTiming, Machine
 from accel_sim.machines.memories import Memories
 from accel_sim.system import SystemRun
@@ -53,8 +53,8 @@ class Assembly:
         loading = workload.kv_heads if self.config.memory.kv_resident else heads
         others = None
         if loading < heads:
-            simulate = part_of(self.machine.kind, "system")
-            others = simulate(self.machine, self.config.memory, workload.n_queries, workload.n_keys, kv_present=True)
+            others = simulate_system(self.machine, self.config.memory, workload.n_queries, workload.n_keys,
+                                     kv_present=True)
         return GroupedRun(self.system, others, heads, loading)
 
     @cached_property
@@ -94,6 +94,5 @@ def assemble(config: Config, measure: bool = True) -> Assembly:
     """
     machine = make_machine(config)
     workload = load_workload(config)
-    simulate = part_of(machine.kind, "system")
-    system: SystemRun = simulate(machine, config.memory, workload.n_queries, workload.n_keys)
+    system: SystemRun = simulate_system(machine, config.memory, workload.n_queries, workload.n_keys)
     return Assembly(config, machine, workload, system, thresholds(machine, workload, measure))

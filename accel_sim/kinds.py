@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from accel_sim.config import Config
+    from accel_sim.config import Config, Memory
     from accel_sim.engines.job import Job
     from accel_sim.engines.result import RunResult
     from accel_sim.machines.machine import Machine, Sram
+    from accel_sim.system import RecoveryCost
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,24 @@ KINDS: dict[str, Kind] = {
         story="accel_sim.analysis.attention:observe",
         weights="accel_sim.report.attention_map:attention_weights",
     ),
+    "gemm": Kind(
+        machine="accel_sim.machines.gemm:GemmMachine",
+        golden="accel_sim.gemm.golden:golden",
+        stepped="accel_sim.gemm.stepped:SteppedGemm",
+        replay="accel_sim.gemm.replay:ReplayGemm",
+        system="accel_sim.system.program_machine:simulate_machine",
+        recovery="accel_sim.system.program_machine:rerun_cost",
+        srams="accel_sim.system.program_machine:program_srams",
+    ),
+    "fused": Kind(
+        machine="accel_sim.machines.fused:FusedMachine",
+        golden="accel_sim.fused.golden:golden_run",
+        stepped="accel_sim.fused.stepped:SteppedFused",
+        replay="accel_sim.fused.replay:FusedReplay",
+        system="accel_sim.system.program_machine:simulate_machine",
+        recovery="accel_sim.system.program_machine:rerun_cost",
+        srams="accel_sim.system.program_machine:program_srams",
+    ),
 }
 
 
@@ -69,20 +88,50 @@ def part_of(kind: str, part: str) -> Any:
 
 
 def make_machine(config: Config) -> Machine:
-    """The machine that a config describes. Raises ConfigError for one that cannot be."""
-    machine: Machine = part_of(config.architecture.kind, "machine")(config)
+    """The machine that a config describes, with what protects its registers. Raises ConfigError where it cannot be."""
+    from accel_sim.config.protection import PROTECTION_UNITS
+
+    machine: Any = part_of(config.architecture.kind, "machine")(config)
+    protections = [unit for unit in config.checker.units if isinstance(unit, PROTECTION_UNITS)]
+    if protections:
+        from accel_sim.protection.machine import ProtectedMachine
+
+        machine = ProtectedMachine(machine, protections, config)
+    return cast("Machine", machine)
+
+
+def bare(machine: Machine) -> Any:
+    """A machine without what is wrapped around it: what its own parts know."""
+    while (around := _wrapper(machine)) is not None:
+        machine = around.bare
     return machine
+
+
+def _wrapper(machine: Any) -> Any:
+    """The machine itself if it is wrapped around another, its `bare`; else None."""
+    return machine if hasattr(machine, "bare") else None
+
+
+def simulate_system(machine: Machine, memory: Memory, n_queries: int, n_keys: int, **options: Any) -> Any:
+    """Time and traffic of one head with its memory around it: a `SystemRun` or a `ProgramRun`."""
+    return part_of(machine.kind, "system")(bare(machine), memory, n_queries, n_keys, **options)
+
+
+def recovery_cost(machine: Machine, memory: Memory, n_queries: int, n_keys: int) -> RecoveryCost:
+    """What an alarm costs."""
+    cost: RecoveryCost = part_of(machine.kind, "recovery")(bare(machine), memory, n_queries, n_keys)
+    return cost
 
 
 def srams_of(machine: Machine, timing: Any) -> tuple[Sram, ...]:
     """The SRAM around a machine, as large as heads of that timing need it."""
-    found: tuple[Sram, ...] = part_of(machine.kind, "srams")(machine, timing)
+    found: tuple[Sram, ...] = part_of(machine.kind, "srams")(bare(machine), timing)
     return found
 
 
 def run_golden(machine: Machine, job: Job) -> RunResult:
     """The fault-free run of a job, without the stepped engine."""
-    result: RunResult = part_of(machine.kind, "golden")(machine, job)
+    result: RunResult = part_of(machine.kind, "golden")(bare(machine), job)
     if "step" not in job.stalls:
         return result
     from accel_sim.engines.clocked import on_clock, step_clock
@@ -93,6 +142,8 @@ def run_golden(machine: Machine, job: Job) -> RunResult:
 
 def stepped_engine(machine: Machine, job: Job) -> Any:
     """The stepped engine of a machine on a job: the definition of the hardware."""
+    if (around := _wrapper(machine)) is not None:
+        return around.stepped(stepped_engine(around.bare, job))
     engine = part_of(machine.kind, "stepped")(machine, job)
     if "step" not in job.stalls:
         return engine
@@ -103,6 +154,8 @@ def stepped_engine(machine: Machine, job: Job) -> Any:
 
 def replay_engine(machine: Machine, job: Job) -> Any:
     """The replay engine of a machine on a job: the same bits, sooner."""
+    if (around := _wrapper(machine)) is not None:
+        return around.replay(replay_engine(around.bare, job), lambda: stepped_engine(around.bare, job))
     engine = part_of(machine.kind, "replay")(machine, job)
     if "step" not in job.stalls:
         return engine

@@ -141,6 +141,34 @@ VALIDATED = {
 }
 """Comparisons by the beginning of their parts' names."""
 
+def percent(value: float, low: float, high: float) -> str:
+    """A share with its interval, in percent."""
+    if value != value:
+        return "–"
+    digits = max(1, len(f"{100 * value:.3g}".partition(".")[2]))
+    return f"{100 * value:.{digits}f} ({100 * low:.{digits}f}–{100 * high:.{digits}f})"
+
+
+def checkers(config: str) -> str:
+    """One machine's rows of the last run of experiments/checkers.py."""
+    path = DOCS / "checkers.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["rows"].values() if path.exists() else ()
+    rows = []
+    for row in found:
+        if row["config"] != config:
+            continue
+        costs = [percent(row[what]["value"], row[what]["low"], row[what]["high"]) for what in ("area", "energy")]
+        rates = [row["rates"][name] for name in ("detected", "silent", "false_alarm", "coverage")]
+        latency = row["latency_cycles"]
+        delays = ["–" if latency[p] is None else f"{latency[p]:,} ({latency[f'{p}_low']:,}–{latency[f'{p}_high']:,})"
+                  for p in ("p50", "p99")]
+        rows.append((row["checkers"], *costs, f"{100 * row['cycles_overhead']:.2f}",
+                     *(percent(r["estimate"], r["low"], r["high"]) for r in rates), *delays))
+    head = ["check units", "area %", "energy %", "cycles %", "detected %", "silent %", "false alarms %", "coverage %",
+            "latency p50", "p99"]
+    return table(head, rows) if rows else "(Not run yet.)\n"
+
+
 BLOCKS: dict[str, Callable[..., str]] = {
     "config-reference": config_reference,
     "shipped-configs": shipped_configs,
@@ -151,6 +179,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "lanes-registers": lanes_registers,
     "lanes-timeline": lanes_timeline,
     "validation": validation,
+    "checkers": checkers,
 }
 """Generators by name. What follows the name in a page is passed to the generator, word by word."""
 

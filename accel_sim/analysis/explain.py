@@ -13,7 +13,7 @@ from accel_sim.engines.replay.sram import faults_of, told
 from accel_sim.engines.result import RunResult
 from accel_sim.faults.fault import Fault
 from accel_sim.faults.outcome import OUTCOMES, Severity, outcome_code, severity
-from accel_sim.kinds import part_of, stepped_engine
+from accel_sim.kinds import bare, part_of, stepped_engine
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.machine import HeadTiming, Occupant
 from accel_sim.machines.memories import Memory
@@ -107,7 +107,9 @@ def explain(assembly: Assembly, head: HeadId, fault: Fault) -> Explanation:
     alarm = faulty.raised[1]
     holds, word = _word(engine, register, fault, golden, faulty) if isinstance(register, Memory) else (
         machine.occupant(timing, register, fault.index, machine_cycle), None)
-    empty = word is not None and injection.old_value != injection.old_value  # a check bit, or a word without a row
+    # A check bit, a word without a row, or what a protection kept from the logic.
+    unread = word is not None or machine is not bare(machine)
+    empty = unread and injection.old_value != injection.old_value
     patterned = register.stored == register.format and not empty
     changed = _ranked(rows_before, rows_after)
     codec = register.stored.codec

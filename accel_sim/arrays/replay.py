@@ -96,11 +96,11 @@ class ArrayReplay:
         p, q = (right, left.T) if self._turned else (left.T, right)
         out = np.ascontiguousarray(self.golden.T if self._turned else self.golden)
         self._integer = np.dtype(f"int{8 * out.dtype.itemsize}")
-        self._values = Values(np.ascontiguousarray(p), np.ascontiguousarray(q), out, out.view(self._integer),
+        self.values = Values(np.ascontiguousarray(p), np.ascontiguousarray(q), out, out.view(self._integer),
                               constants(machine))
         line, cell = np.zeros(max(out.shape), out.dtype), np.zeros(1, out.dtype)
         self._scratch = Scratch(line, line.view(self._integer), cell, cell.view(self._integer))
-        self._places = places_of(machine)
+        self.places = places_of(machine)
 
     @cached_property
     def _slots(self) -> NDArray[np.int64]:
@@ -109,7 +109,7 @@ class ArrayReplay:
 
     def points(self, points: Points) -> Changes:
         """Flips at some points of `Universe.of(machine.inventory, folding.cycles)`, one fault each."""
-        return self._replay(Strikes(
+        return self.replay(Strikes(
             np.ascontiguousarray(points.cycle), self._slots[points.register] + points.element,
             np.int64(1) << points.bit, np.zeros(len(points.cycle), np.int64)))
 
@@ -129,25 +129,26 @@ class ArrayReplay:
         self.stepped.checked(faults)
         if any(fault.end > fault.cycle + 1 for fault in faults):
             raise ValueError("a stuck bit that lasts is no transient: `inject` it")
-        return self._replay(Strikes(
+        return self.replay(Strikes(
             np.array([fault.cycle for fault in faults], np.int64),
             np.array([self.machine.inventory.slot(fault.register, fault.index) for fault in faults], np.int64),
             np.array([fault.mask for fault in faults], np.uint64).view(np.int64),
             np.array([_OPS[fault.kind] for fault in faults], np.int64)))
 
-    def _replay(self, strikes: Strikes) -> Changes:
+    def replay(self, strikes: Strikes) -> Changes:
+        """Strikes that last one cycle, each on its own; slots of the array's inventory."""
         machine, count = self.machine, strikes.cycle.size
         integer = machine.operand in INTEGERS
         operand = None if integer else machine.operand_format.codec
         total = None if integer else machine.sum_format.codec
-        most = self._values.out.shape[0] * machine.cols + self._values.out.shape[1]
+        most = self.values.out.shape[0] * machine.cols + self.values.out.shape[1]
         place = np.zeros(max(_RECORDS, most), np.int64)
-        value = np.zeros(place.size, self._values.out.dtype)
+        value = np.zeros(place.size, self.values.out.dtype)
         ends = np.zeros(count, np.int64)
         places, values, done, kept = [], [], 0, 0
         while done < count:
             begin = done
-            done = replay_all(strikes, begin, self._places, self._values, self.stepped.geometry, rule_of(machine),
+            done = replay_all(strikes, begin, self.places, self.values, self.stepped.geometry, rule_of(machine),
                               operand, total, machine.operand_format.width_bits, self._scratch, ends, place, value,
                               most)
             made = int(ends[done - 1])

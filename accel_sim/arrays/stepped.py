@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from accel_sim.arrays.operands import constants, load_matrix, native_type, rule_of
 from accel_sim.arrays.registers import Registers
-from accel_sim.arrays.step import LAST_WRITE, WRITES, Geometry, Ports, advance
+from accel_sim.arrays.step import CYCLE, LAST_WRITE, WRITES, Geometry, Ports, advance
 from accel_sim.config.errors import ConfigError
 from accel_sim.faults.fault import Fault
 from accel_sim.machines.systolic import SystolicArray
@@ -35,6 +35,38 @@ class ArrayRun:
     writes: int
 
 
+class Session:
+    """An array at work on one product, between two cycles: may be struck, clocked on, and moved to another cycle.
+
+    out: the output memory, the index that is no column first, native type; it may be written to from outside.
+    """
+
+    def __init__(self, engine: SteppedArray) -> None:
+        self.registers = Registers(engine.machine)
+        first, second = engine.folding.size(engine.sum_rows), engine.folding.col_size
+        self.out = np.zeros((first, second), native_type(engine.machine))
+        self._engine = engine
+        self._ports = Ports(engine.right, engine.down, engine.stays, self.out, constants(engine.machine))
+
+    @property
+    def cycle(self) -> int:
+        """The cycle of the product that is about to begin."""
+        return self.registers.cycle
+
+    def advance(self, until: int) -> None:
+        """Clock the array to the start of cycle `until`."""
+        advance(self.registers.state, self._ports, self._engine.geometry, self._engine.rule, until)
+
+    def jump(self, cycle: int) -> None:
+        """Go on with another cycle of the product, every register holding what it holds."""
+        state = self.registers.state
+        shift = cycle - self.cycle
+        for line in (state.y, state.y_bits):
+            line[:] = np.roll(line, shift, axis=0)
+        state.env[CYCLE] = cycle
+        state.bus[:] = -1
+
+
 class SteppedArray:
     """Runs A (M × K) times B (K × N) on an array, cycle by cycle. Holds no state between runs.
 
@@ -52,15 +84,15 @@ class SteppedArray:
             raise ConfigError(f"rows, cols: an array of {machine.rows} × {machine.cols} PEs has "
                               f"{machine.inventory.slots} registers; at most {MOST_REGISTERS} can be stepped")
         self.folding = machine.folding(self.a.shape[0], self.b.shape[1], self.a.shape[1])
-        self._rule = rule_of(machine)
+        self.rule = rule_of(machine)
         flow, folds = machine.dataflow, self.folding
         self.geometry = Geometry(machine.rows, machine.cols, folds.row_size, folds.col_size, folds.stream_size,
                                   folds.row_folds, folds.fill, folds.fold_cycles, flow.loads)
         nothing = np.zeros((1, 1), native_type(machine))
-        self._right = self._laid_out(flow.right, flow.stream, flow.row)
-        self._down = nothing if flow.down == "sum" else self._laid_out(flow.down, flow.stream, flow.col)
-        self._stays = nothing if flow.stays == "sum" else self._laid_out(flow.stays, flow.row, flow.col)
-        self._sum_rows = flow.row if flow.stays == "sum" else flow.stream
+        self.right = self._laid_out(flow.right, flow.stream, flow.row)
+        self.down = nothing if flow.down == "sum" else self._laid_out(flow.down, flow.stream, flow.col)
+        self.stays = nothing if flow.stays == "sum" else self._laid_out(flow.stays, flow.row, flow.col)
+        self.sum_rows = flow.row if flow.stays == "sum" else flow.stream
 
     def _laid_out(self, name: str, first: str, second: str) -> NDArray[Any]:
         """Operand `name` as a matrix over the indices first × second."""
@@ -84,10 +116,8 @@ class SteppedArray:
         ConfigError for a fault that the array cannot have.
         """
         waiting = self.checked(faults)
-        registers, cycles = Registers(self.machine), self.folding.cycles
-        first, second = self.folding.size(self._sum_rows), self.folding.col_size
-        out = np.zeros((first, second), native_type(self.machine))
-        ports = Ports(self._right, self._down, self._stays, out, constants(self.machine))
+        session, cycles = Session(self), self.folding.cycles
+        registers = session.registers
         acting: list[Fault] = []
         while registers.cycle < cycles:
             now = registers.cycle
@@ -100,8 +130,7 @@ class SteppedArray:
             if watch is not None:
                 watch(now, registers)
             until = waiting[0].cycle if waiting else cycles
-            until = now + 1 if acting or watch is not None else min(until, cycles)
-            advance(registers.state, ports, self.geometry, self._rule, until)
-        output = out if self._sum_rows == "m" else np.ascontiguousarray(out.T)
+            session.advance(now + 1 if acting or watch is not None else min(until, cycles))
+        output = session.out if self.sum_rows == "m" else np.ascontiguousarray(session.out.T)
         env = registers.state.env
         return ArrayRun(output, cycles, int(env[LAST_WRITE]), int(env[WRITES]))

@@ -137,8 +137,10 @@ class ReplayInjector:
         """Replay some words' one read as a flip in the register that it was read into."""
         n = len(at)
         codecs = (np.tile(np.array(fmt.codec, dtype=np.int64), (n, 1)) for fmt in (memory.format, memory.stored))
-        replayed: Outcomes = engine.outcomes(come.slot[at], come.cycle[at], come.cycle[at], np.zeros(n, dtype=np.int64),
-                                             come.mask[at], *codecs)
+        # A wrong word is protected anew when it is written into its register: no strike that a protection would see.
+        bare = getattr(engine, "bare", engine)
+        replayed: Outcomes = bare.outcomes(come.slot[at], come.cycle[at], come.cycle[at], np.zeros(n, dtype=np.int64),
+                                           come.mask[at], *codecs)
         return replayed
 
     def _clean(self, batch: Batch, rows: np.ndarray, engine: Any) -> None:

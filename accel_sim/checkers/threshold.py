@@ -14,7 +14,7 @@ import numpy as np
 
 from accel_sim.config.errors import ConfigError
 from accel_sim.engines.job import make_job
-from accel_sim.kinds import part_of, run_golden
+from accel_sim.kinds import bare, part_of, run_golden
 from accel_sim.machines.machine import Machine
 from accel_sim.numerics.formats import Format
 from accel_sim.numerics.rounding import round_to
@@ -78,7 +78,7 @@ def _threshold(machine: Machine, unit: Any, workload: Workload) -> Threshold:
             raise ConfigError.at(machine.config, f"checker.units.{index}.threshold.kind",
                                  f"no rounding bound is known for {unit.kind} on a {machine.kind} machine: "
                                  f"use absolute, relative or calibrated")
-        limit, scan = (spec.slack * bound for bound in bounds(machine, workload, unit))
+        limit, scan = (spec.slack * bound for bound in bounds(bare(machine), workload, unit))
     else:
         seen = spec.samples
         largest, largest_scan = clean_residuals(machine, workload, clean_heads(workload, spec.seed, 0, seen), unit.kind)

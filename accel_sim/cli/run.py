@@ -50,11 +50,11 @@ def cost_figure(document: Mapping[str, Any], what: str, unit: str) -> bytes:
 
 def attention_figure(simulation: Simulation) -> bytes:
     """The attention map of the first head, as the machine computes it."""
-    from accel_sim.kinds import part_of
+    from accel_sim.kinds import bare, part_of
     from accel_sim.report.figures import attention_map
 
-    head = simulation.workload.heads[0]
-    weights = part_of(simulation.machine.kind, "weights")(simulation.machine, simulation.assembly.job(head))
+    head, machine = simulation.workload.heads[0], bare(simulation.machine)
+    weights = part_of(machine.kind, "weights")(machine, simulation.assembly.job(head))
     return attention_map(weights, f"Attention of {head}, {simulation.config.name}")
 
 

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from accel_sim.config.architecture import (
+from accel_sim.config.architecture import Architecture
+from accel_sim.config.arithmetic import (
     ROLES,
-    Architecture,
     ExactDivide,
     ExactExp,
     Formats,
-    LanesArchitecture,
     PwlExp,
     ReciprocalPwlDivide,
 )
@@ -29,6 +28,7 @@ from accel_sim.config.checker import (
 from accel_sim.config.errors import ConfigError, Mark, Problem
 from accel_sim.config.faults import Faults, RegisterFormats
 from accel_sim.config.identity import config_hash, to_dict
+from accel_sim.config.lanes import LanesArchitecture
 from accel_sim.config.load import config_from_dict, load_config
 from accel_sim.config.memory import Memory, OffChip
 from accel_sim.config.paths import resolve_config, resolve_data_file, shipped_configs, shipped_configs_dir

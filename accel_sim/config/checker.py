@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, Field
 
+from accel_sim.config.protection import PROTECTION_UNITS, RegisterProtection
 from accel_sim.config.sections import SEED_MAX, Clash, Kinds, Many, Section
 
 
@@ -134,7 +135,9 @@ class GemmUnit(Section):
             yield Clash(("correct", "sides"), f"correcting needs sides: both (got {self.sides})")
 
 
-Unit: TypeAlias = Annotated[FusedOutputUnit | GemmUnit, Kinds(FusedOutputUnit, GemmUnit)]
+Unit: TypeAlias = Annotated[
+    FusedOutputUnit | GemmUnit | RegisterProtection, Kinds(FusedOutputUnit, GemmUnit, *PROTECTION_UNITS)
+]
 
 
 class Checker(Section):

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr
 
-from accel_sim.config.architecture import ROLES, Architecture, LanesArchitecture
+from accel_sim.config.architecture import Architecture
+from accel_sim.config.arithmetic import ROLES
 from accel_sim.config.checker import Checker
 from accel_sim.config.errors import NOWHERE, Mark
 from accel_sim.config.faults import Faults
+from accel_sim.config.lanes import LanesArchitecture
 from accel_sim.config.memory import Memory
 from accel_sim.config.number_formats import covers
 from accel_sim.config.recovery import Recovery, ReexecuteRecovery

@@ -140,6 +140,15 @@ class CostReport:
         low, median, high = (float(x) for x in np.quantile(ratios, (0.025, 0.5, 0.975)))
         return Overhead(value, median, low, high)
 
+    def beside(self, other: CostReport, scope: str = "core") -> Overhead:
+        """What this bill costs more than another of the same technology, over the other, as an overhead: everything in
+        the scope that one design has and another has not, whatever component it is counted under."""
+        mine, theirs = ([i for i in report.items if i.component not in SCOPES[scope]] for report in (self, other))
+        value = self.estimate(mine).value / other.estimate(theirs).value - 1.0
+        ratios = self._samples(mine) / other._samples(theirs) - 1.0
+        low, median, high = (float(x) for x in np.quantile(ratios, (0.025, 0.5, 0.975)))
+        return Overhead(value, median, low, high)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {

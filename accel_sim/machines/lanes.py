@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from accel_sim.machines.inventory import Inventory, Register
 from accel_sim.machines.machine import Machine, Occupant
@@ -19,6 +19,7 @@ from accel_sim.numerics.formats import FORMATS, Format, Subnormals, product_form
 
 if TYPE_CHECKING:
     from accel_sim.config import Config
+    from accel_sim.config.lanes import LanesArchitecture
     from accel_sim.machines.memories import Memories
     from accel_sim.machines.operators import Activity
 
@@ -145,7 +146,7 @@ class LanesMachine(Machine):
     useful = "Nq·N / (P · machine cycles)"
 
     def __init__(self, config: Config) -> None:
-        a = config.architecture
+        a = cast("LanesArchitecture", config.architecture)
         self.config = config
         self.lanes: int = a.lanes
         self.head_dim: int = a.head_dim

@@ -53,6 +53,19 @@ SECTIONS: tuple[Section, ...] = (
         D("design.kind", "machine", "", "kind of machine"),
         D("design.clock_mhz", "clock", "MHz", "clock frequency"),
         D("design.dot", "dot product", "", "lanes machine: how q·k adds up"),
+        D("design.rows", "rows", "", "gemm machine: rows of the array, R"),
+        D("design.cols", "columns", "", "gemm machine: columns of the array for data, C"),
+        D("design.dataflow", "dataflow", "", "gemm machine: os, ws or is"),
+        D("design.vector_lanes", "vector lanes", "lanes", "gemm machine: queries that the vector unit works on side by side"),
+        D("design.tile_cycles", "key tile", "cycles", "fused machine: cycles of a key tile, checksum columns included"),
+        D("design.checksum_columns", "checksum columns", "", "columns that carry checksums of operands: of PEs (gemm), or of the "
+          "stream (fused)"),
+        D("design.checksum_rows", "checksum rows", "", "gemm machine, os: rows of PEs that carry checksums"),
+        D("design.checksum_elements", "checksum elements", "", "gemm machine, ws and is: elements streamed behind the operand "
+          "that moves right, for the sums of columns"),
+        D("design.fused_columns", "fused columns", "", "gemm machine: columns that the fused check adds to V"),
+        *(D(f"design.{kind}", kind, "", "what that unit protects, in words")
+          for kind in ("parity", "secded", "dmr", "tmr")),
         D("design.exp", "exponential", "", "kind of exponential unit"),
         D("design.divide", "division", "", "kind of division unit"),
         D("design.subnormals", "subnormals", "", "whether subnormal numbers are kept or flushed to zero"),

@@ -339,7 +339,7 @@ def _design(run: Simulation) -> dict[str, Any]:
         "stored_formats": _stored_formats(machine),
         "registers_bits": machine.inventory.bits,
         "check_unit_bits": check_unit_bits(machine),
-        "units": [unit.model_dump(exclude={"threshold"}) for unit in machine.units],
+        "units": [unit.model_dump(exclude={"threshold"}) for unit in run.config.checker.units],
     }
 
 

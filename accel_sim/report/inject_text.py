@@ -157,6 +157,9 @@ def _patterns(document: Mapping[str, Any], register: Register | Memory) -> Text:
     bit = fault["bit"] if word is None else fault["bit"] % width_bits
     if word is not None and fault["bit"] >= word["data_bits"]:
         return Text(f"check bit {fault['bit'] - word['data_bits']} of the word, not its data", style="dim")
+    if value["before_bits"] is None and value["before"] != value["before"]:
+        return Text("the logic read nothing wrong: the bit is in a protection's own storage, or was put right",
+                    style="dim")
     numbers = [f"{_exact(value[name])}" for name in ("before", "after")]
     width = max(map(len, numbers))
     text = Text()

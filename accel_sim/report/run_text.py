@@ -25,7 +25,11 @@ from accel_sim.report.text import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-CAUSES = {"q_load": "queries not there", "kv_load": "keys or values not there", "o_store": "no free output bank"}
+CAUSES = {
+    "q_load": "queries not there", "kv_load": "keys or values not there", "o_store": "no free output bank",
+    "off_chip": "data on their way", "double_buffer": "no free slot to load into", "bank_conflict": "bank in use",
+    "store": "outputs not stored yet",
+}
 
 
 def show_run(console: Console, document: Mapping[str, Any]) -> None:

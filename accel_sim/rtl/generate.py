@@ -114,8 +114,8 @@ def _constants(machine: LanesMachine) -> Iterator[str]:
     yield from _format("PROD", product)
     yield ""
     yield "// Lines of the piecewise linear units, 64 bits a piece: value at its start below, slope above."
-    exp_pieces = a.exp.pieces if a.exp.kind == "pwl" else 2
-    recip_pieces = a.divide.pieces if a.divide.kind == "reciprocal_pwl" else 2
+    exp_pieces = machine.exp.pieces if machine.exp.kind == "pwl" else 2
+    recip_pieces = machine.divide.pieces if machine.divide.kind == "reciprocal_pwl" else 2
     yield integer("EXP_PIECES", exp_pieces, "of 2^u")
     yield _table("EXP_TABLE", exp_pieces, table_literal(exp_pwl_table(exp_pieces)))
     yield integer("RECIP_PIECES", recip_pieces, "of 1/(1 + u)")

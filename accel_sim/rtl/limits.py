@@ -19,6 +19,10 @@ def check_expressible(config: Config) -> None:
         if (getattr(a.formats, role) or a.formats.state) == "fp64":
             raise ConfigError.at(config, f"architecture.formats.{role}",
                                  "the RTL has no fp64 units; allowed: fp32, fp16, bf16, fp8_e4m3, fp8_e5m2")
+    for index, unit in enumerate(config.checker.units):
+        if unit.kind != "fused_output":
+            raise ConfigError.at(config, f"checker.units.{index}.kind",
+                                 f"there is no RTL of {unit.kind}; allowed: fused_output")
     if a.exp.kind == "exact":
         raise ConfigError.at(config, "architecture.exp.kind",
                              "the exact exponential is a model of any good unit, not a circuit; allowed in RTL: pwl")

@@ -1,0 +1,761 @@
+"""One cycle of the `fused` machine: what every register does. The definition of the hardware, as code.
+
+In every cycle all registers take their next values from what all of them held at its start. So the order below is from
+where values end to where they come from: comparison, accumulators, bottom edge, compare units, PEs row by row, left
+edge, sequencer. Names of the registers are those of the inventory; docs/machines/fused.md says the same in words.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from accel_sim.fused.arithmetic import (
+    multiply_add,
+    multiply_add_native,
+    multiply_sum,
+    piece_of,
+    power_by_table,
+    power_of_two,
+    untag,
+)
+from accel_sim.machines.fused import (
+    ACC_UI,
+    DIRECT,
+    EXP2,
+    FEED_CHECK,
+    FEED_K,
+    FEED_ONE,
+    FEED_Q,
+    FEED_SCALE,
+    FEED_SLOPE,
+    FEED_V,
+    FLOW_DU,
+    FLOW_LR,
+    FLOW_UD,
+    LOAD_BOUND,
+    LOAD_LI,
+    LOAD_UI,
+    MAC,
+    NO_COMMAND,
+    PUT_DELTA,
+    PUT_MAX,
+    PUT_PIECE,
+    PUT_ZERO,
+    RESET,
+    ROW_MAX,
+    UPDATE,
+    UPWARD,
+)
+from accel_sim.machines.fused_sequence import (
+    MAC_DOWN,
+    MAC_UP,
+    argument,
+    command,
+    down_word,
+    fetched,
+    mode_of,
+    side_word,
+    up_word,
+)
+from accel_sim.machines.fused_timing import DONE, LOAD, NORM, SCALE, SCORE, TAIL, VALUE, WAIT
+from accel_sim.numerics.arithmetic import add, div, maximum, move, mul, sub
+from accel_sim.numerics.jit import inner
+from accel_sim.numerics.rounding import quiet, round_to
+
+CYCLE, ALARM_CYCLE, COMPARED, LAST_WRITE, ENV_SIZE = range(5)
+"""Places in `env`: next cycle, first cycle in which the alarm reads 1 (−1: none), comparisons made, cycle in which the
+last output was stored (−1: none)."""
+
+COMPARISON_COLUMNS = 6
+"""Columns of the table of comparisons: cycle, residual, limit, predicted, actual, scanned."""
+
+HEAD, QUERY_BLOCK = range(2)
+"""When comparisons are made."""
+
+
+class Slots(NamedTuple):
+    """First slot of every register array (those of the check unit: −1 without one)."""
+
+    phase: int
+    timer: int
+    key_tile: int
+    query_tile: int
+    last_key_tile: int
+    last_query_tile: int
+    acc_step: int
+    acc_first: int
+    feed_sel: int
+    feed_arg: int
+    skew_mode: int
+    ctrl_down: int
+    ctrl_up: int
+    ctrl: int
+    cmp_cmd: int
+    cmp_arg: int
+    bound: int
+    out_valid: int
+    out_dim: int
+    out_tile: int
+    feed: int
+    in_skew: int
+    s: int
+    right: int
+    up: int
+    down: int
+    done: int
+    new_max: int
+    old_max: int
+    cmp_out: int
+    out_skew: int
+    scale: int
+    l: int  # noqa: E741
+    o: int
+    out: int
+    r: int
+    c: int
+    out_last: int
+    out_tree: int
+    sum_valid: int
+    sum_check: int
+    sum_last: int
+    pred: int
+    act: int
+    compare: int
+    residual: int
+    limit: int
+    judge: int
+    threshold: int
+    enable: int
+    alarm: int
+
+
+class Shape(NamedTuple):
+    """Sizes, as scalars: of the array, of the head, of the phases (see `Durations`), and masks of the counters."""
+
+    size: int
+    pieces: int
+    columns: int
+    levels: int
+    granularity: int
+    relative: bool
+    n_queries: int
+    n_keys: int
+    load: int
+    score: int
+    value: int
+    wait: int
+    scale: int
+    norm: int
+    tail: int
+    reciprocal: int
+    acc_scale: int
+    acc_sum: int
+    acc_last: int
+    timer_mask: int
+    acc_mask: int
+    key_tile_mask: int
+    query_tile_mask: int
+    bound_mask: int
+
+
+class Around(NamedTuple):
+    """What surrounds the registers: memories, tables, room to work in.
+
+    q (Nq, N), k and v (N_keys, N), o (Nq, N) float64; allowed (Nq,) int64, keys that each query may attend to;
+    comparisons (…, 6). left, above, spare, zeros (N,) float64; words (N,) int64; line (N(N − 1)/2,).
+    """
+
+    q: Any
+    k: Any
+    v: Any
+    o: Any
+    allowed: Any
+    in_array: Any
+    in_accumulator: Any
+    operand_scale: float
+    sum_scale: float
+    comparisons: Any
+    left: Any
+    above: Any
+    spare: Any
+    zeros: Any
+    words: Any
+    line: Any
+
+
+# ---- the sequencer
+
+
+@inner
+def sequence(state: Any, s: Any, g: Any) -> None:
+    """The sequencer's own registers."""
+    phase, timer = int(state[s.phase]), int(state[s.timer])
+    acc = int(state[s.acc_step])
+    if phase == SCORE and timer == 0:
+        state[s.acc_first] = 1.0 if state[s.key_tile] == 0.0 else 0.0
+        state[s.acc_step] = 1.0
+    else:
+        state[s.acc_step] = (acc + 1) & g.acc_mask if 0 < acc < g.acc_last else 0
+    last = 0
+    if phase == LOAD:
+        last = g.load
+    elif phase == SCORE:
+        last = g.score
+    elif phase == VALUE:
+        last = g.value
+    elif phase == WAIT:
+        last = g.wait
+    elif phase == SCALE:
+        last = g.scale
+    elif phase == NORM:
+        last = g.norm
+    elif phase == TAIL:
+        last = g.tail
+    if timer < last - 1:
+        state[s.timer] = (timer + 1) & g.timer_mask
+        return
+    state[s.timer] = 0.0
+    following = phase + 1
+    if phase == VALUE and state[s.key_tile] < state[s.last_key_tile]:
+        state[s.key_tile] = (int(state[s.key_tile]) + 1) & g.key_tile_mask
+        following = LOAD
+    elif phase == NORM:
+        if state[s.query_tile] < state[s.last_query_tile]:
+            state[s.query_tile] = (int(state[s.query_tile]) + 1) & g.query_tile_mask
+            state[s.key_tile] = 0.0
+            following = LOAD
+        elif g.columns == 0:
+            following = DONE
+    state[s.phase] = following
+
+
+# ---- the left edge
+
+
+@inner
+def move_lines(lines: Any, line: Any) -> None:
+    """Move the delay lines of an edge on: line i = 1 … has i stages and follows line i − 1. The first stages are then
+    to be written. line: room for a copy, as moving in place would not vectorise."""
+    move(line, lines)
+    move(lines[1:], line[:lines.shape[0] - 1])
+
+
+@inner
+def entering(state: Any, s: Any, e: Any, sel: Any, arg: Any, g: Any, f: Any, around: Any) -> Any:
+    """What enters the left edge's delay lines as element e."""
+    if sel == FEED_ONE:
+        return 1.0
+    if sel == FEED_SCALE:
+        return around.operand_scale
+    if sel == FEED_SLOPE:
+        return around.in_array[0, arg & (g.pieces - 1)]
+    if sel == FEED_CHECK:
+        return round_to(quiet(state[s.r + e], f.checker), f.operand) if g.columns > 0 else 0.0
+    return state[s.feed + e]
+
+
+@inner
+def left_edge(state: Any, s: Any, g: Any, f: Any, around: Any, left: Any) -> None:
+    """left[r] becomes what row r sees at its left; the delay lines move."""
+    n = g.size
+    sel, arg = int(state[s.feed_sel]), int(state[s.feed_arg])
+    mode = mode_of(sel, int(state[s.skew_mode]))
+    line = around.line
+    move_lines(state[s.in_skew:s.in_skew + line.shape[0]], line)
+    for i in range(n):
+        e = n - 1 - i
+        fresh = entering(state, s, e, sel, arg, g, f, around)
+        at = i * (i - 1) // 2
+        delayed = line[at + i - 1] if i > 0 else fresh
+        if i > 0:
+            state[s.in_skew + at] = fresh
+        if mode == DIRECT:
+            left[e] = fresh
+        elif mode == UPWARD:
+            left[e] = delayed
+        else:
+            left[i] = delayed
+    state[s.skew_mode] = mode
+
+
+@inner
+def sum_values(state: Any, s: Any, g: Any, f: Any) -> None:
+    """The check unit's row sums: of the dimension of v in `feed`, or what is left after a checksum has gone."""
+    sel = int(state[s.feed_sel])
+    if sel == FEED_V:
+        first = int(state[s.feed_arg]) == 1
+        for e in range(g.size):
+            x = quiet(state[s.feed + e], f.operand)
+            state[s.r + e] = round_to(x, f.checker) if first else add(quiet(state[s.r + e], f.checker), x, f.checker)
+    elif sel == FEED_CHECK:
+        for e in range(g.size):
+            rest = quiet(state[s.r + e], f.checker)
+            state[s.r + e] = sub(rest, round_to(rest, f.operand), f.checker)
+
+
+@inner
+def fetch(state: Any, s: Any, g: Any, around: Any) -> None:
+    """The scratchpad's read: a query, a key, or a dimension of the values, zeros where there is none."""
+    phase, timer = int(state[s.phase]), int(state[s.timer])
+    n = g.size
+    sel = fetched(phase, timer, g)
+    if sel == FEED_Q:
+        row = int(state[s.query_tile]) * n + n - 1 - timer
+        here = row < g.n_queries
+        for e in range(n):
+            state[s.feed + e] = around.q[row, e] if here else 0.0
+    elif sel == FEED_K:
+        row = int(state[s.key_tile]) * n + timer
+        here = row < g.n_keys
+        for e in range(n):
+            state[s.feed + e] = around.k[row, e] if here else 0.0
+    elif sel == FEED_V:
+        row = int(state[s.key_tile]) * n
+        for e in range(n):
+            state[s.feed + e] = around.v[row + e, timer] if row + e < g.n_keys else 0.0
+    state[s.feed_sel] = sel
+    arg = 0
+    if sel == FEED_SLOPE:
+        arg = timer - 2 * n - 3
+    elif sel == FEED_V:
+        arg = 1 if timer == 0 else 0
+    state[s.feed_arg] = arg
+
+
+# ---- compare units
+
+
+@inner
+def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any, out: Any, g: Any, f: Any,
+                 around: Any) -> Any:
+    """(new_max, old_max, bound, cmp_out, what goes on to the right beside the command) of one compare unit."""
+    onward = arg
+    if cmd == ROW_MAX:
+        if arg >= bound:
+            out = -np.inf
+        else:
+            x = quiet(score, f.sum)
+            new = maximum(quiet(new, f.sum), x)
+            out = round_to(x, f.operand)
+    elif cmd == PUT_MAX:
+        out = 0.0 if new == -np.inf else sub(0.0, quiet(new, f.sum), f.sum)
+    elif cmd == PUT_DELTA:
+        out = -np.inf if old == -np.inf else sub(quiet(old, f.sum), quiet(new, f.sum), f.sum)
+        old = new
+    elif cmd == PUT_ZERO:
+        out = 0.0
+    elif cmd == PUT_PIECE:
+        out = around.in_array[1, arg & (g.pieces - 1)]
+    elif cmd == RESET:
+        new = -np.inf
+        old = -np.inf
+    elif cmd == LOAD_BOUND:
+        onward = bound
+        bound = arg
+    return new, old, bound, out, onward
+
+
+@inner
+def compare_units(state: Any, s: Any, g: Any, f: Any, around: Any, port_cmd: Any, port_arg: Any) -> None:
+    """All compare units, from the right, so that each still sees what its left neighbour held."""
+    for c in range(g.size - 1, -1, -1):
+        cmd, arg = port_cmd, port_arg
+        if c > 0:
+            cmd, arg = int(state[s.cmp_cmd + c - 1]), int(state[s.cmp_arg + c - 1])
+        onward = arg
+        if cmd != NO_COMMAND:
+            new, old, bound, out, onward = compare_unit(
+                cmd, arg, state[s.up + c], state[s.new_max + c], state[s.old_max + c], int(state[s.bound + c]),
+                state[s.cmp_out + c], g, f, around)
+            state[s.new_max + c] = new
+            state[s.old_max + c] = old
+            state[s.bound + c] = bound
+            state[s.cmp_out + c] = out
+        if c < g.size - 1:
+            state[s.cmp_cmd + c] = cmd
+            state[s.cmp_arg + c] = onward
+
+
+# ---- the PEs
+
+
+@inner
+def chain_step(out: Any, s: Any, left: Any, total: Any, f: Any) -> None:
+    """out[c] = s[c] · left[c] + total[c], rounded into a sum."""
+    if f.native:
+        for c in range(out.shape[0]):
+            out[c] = multiply_add_native(s[c], left[c], total[c])
+    else:
+        for c in range(out.shape[0]):
+            out[c] = multiply_add(s[c], left[c], total[c], f.sum, f.operand, f.sum)
+
+
+@inner
+def pe(word: Any, s: Any, done: Any, right: Any, down: Any, up: Any, left: Any, above: Any, below: Any, g: Any,
+       f: Any) -> Any:
+    """(s, done, right, down, up) of one PE after a cycle under a control word that is not 0."""
+    addend = above if word & ACC_UI else below
+    as_operand, as_sum, matches = 0.0, 0.0, False
+    if word & EXP2:
+        piece, intercept = untag(addend, f.sum_codec, g.pieces)
+        x = quiet(s, f.operand)
+        slope, intercept = quiet(left, f.operand), quiet(intercept, f.sum)
+        matches = piece == piece_of(x, g.pieces)
+        if (matches and done == 0.0) or word & UPDATE:
+            as_operand = power_of_two(x, slope, intercept, f.operand)
+        if word & MAC:
+            as_sum = power_of_two(x, slope, intercept, f.sum)
+    else:
+        if word & UPDATE:
+            as_operand = multiply_add(s, left, addend, f.operand, f.operand, f.sum)
+        if word & MAC:
+            as_sum = multiply_add(s, left, addend, f.sum, f.operand, f.sum)
+    if word & LOAD_LI:
+        right = s
+    elif word & FLOW_LR:
+        right = left
+    if word & MAC and word & ACC_UI:
+        down = as_sum
+    elif word & FLOW_UD:
+        down = above
+    if word & MAC and not word & ACC_UI:
+        up = as_sum
+    elif word & FLOW_DU:
+        up = below
+    if word & LOAD_LI:
+        s = left
+    elif word & LOAD_UI:
+        s = round_to(quiet(above, f.sum), f.operand)
+    elif word & UPDATE or (matches and done == 0.0):
+        s = as_operand
+    done = 1.0 if word & EXP2 and (done != 0.0 or matches) else 0.0
+    return s, done, right, down, up
+
+
+@inner
+def pes(word: Any, s: Any, done: Any, right: Any, down: Any, up: Any, left: Any, above: Any, below: Any, g: Any,
+        f: Any) -> None:
+    """Neighbouring PEs of a row, all under one control word. right may be one shorter than the others."""
+    n = s.shape[0]
+    onward = right.shape[0]
+    if word in (MAC_UP, MAC_DOWN):
+        if word == MAC_UP:
+            chain_step(up, s, left, below, f)
+        else:
+            chain_step(down, s, left, above, f)
+        for c in range(onward):
+            right[c] = left[c]
+        for c in range(n):
+            done[c] = 0.0
+    elif word == LOAD_LI:
+        for c in range(onward):
+            right[c] = s[c]
+        for c in range(n):
+            s[c] = left[c]
+            done[c] = 0.0
+    elif word & ~(FLOW_UD | FLOW_DU | FLOW_LR) == 0:
+        if word & FLOW_UD:
+            for c in range(n):
+                down[c] = above[c]
+        if word & FLOW_DU:
+            for c in range(n):
+                up[c] = below[c]
+        if word & FLOW_LR:
+            for c in range(onward):
+                right[c] = left[c]
+        for c in range(n):
+            done[c] = 0.0
+    else:
+        for c in range(n):
+            at_edge = c >= onward
+            after = pe(word, s[c], done[c], 0.0 if at_edge else right[c], down[c], up[c], left[c], above[c], below[c],
+                       g, f)
+            s[c], done[c], down[c], up[c] = after[0], after[1], after[3], after[4]
+            if not at_edge:
+                right[c] = after[2]
+
+
+@inner
+def unlike(values: Any, expected: Any) -> Any:
+    """How many of some values are not the expected one."""
+    others = 0
+    for c in range(values.shape[0]):
+        others += 1 if values[c] != expected else 0
+    return others
+
+
+@inner
+def simple_pes(word: Any, native: Any, s: Any, done: Any, right: Any, down: Any, up: Any, left: Any, above: Any,
+               below: Any) -> Any:
+    """`pes` for the words of the long phases, in fewer arguments; False, and nothing done, under any other."""
+    if native and word == MAC_UP:
+        for c in range(up.shape[0]):
+            up[c] = multiply_add_native(s[c], left[c], below[c])
+        for c in range(right.shape[0]):
+            right[c] = left[c]
+    elif native and word == MAC_DOWN:
+        for c in range(down.shape[0]):
+            down[c] = multiply_add_native(s[c], left[c], above[c])
+        for c in range(right.shape[0]):
+            right[c] = left[c]
+    elif word == LOAD_LI:
+        for c in range(right.shape[0]):
+            right[c] = s[c]
+        for c in range(s.shape[0]):
+            s[c] = left[c]
+    elif word & ~(FLOW_UD | FLOW_DU) == 0:
+        if word & FLOW_UD:
+            for c in range(down.shape[0]):
+                down[c] = above[c]
+        if word & FLOW_DU:
+            for c in range(up.shape[0]):
+                up[c] = below[c]
+    else:
+        return False
+    for c in range(done.shape[0]):
+        done[c] = 0.0
+    return True
+
+
+@inner
+def mixed_row(word: Any, passing: Any, words: Any, s: Any, done: Any, right: Any, down: Any, up: Any, left: Any,
+              above: Any, below: Any, g: Any, f: Any) -> None:
+    """A row in which not all PEs are under the same word: neighbours under the same one act together."""
+    n = s.shape[0]
+    words[0] = word
+    further = words[1:]
+    for c in range(n - 1):
+        further[c] = np.int64(passing[c])
+    for c in range(n - 1):
+        passing[c] = words[c]
+    first = 0
+    while first < n:
+        stop = first + 1
+        while stop < n and words[stop] == words[first]:
+            stop += 1
+        if words[first] != 0 and not simple_pes(
+                words[first], f.native, s[first:stop], done[first:stop], right[first:min(stop, n - 1)],
+                down[first:stop], up[first:stop], left[first:stop], above[first:stop], below[first:stop]):
+            pes(words[first], s[first:stop], done[first:stop], right[first:min(stop, n - 1)], down[first:stop],
+                up[first:stop], left[first:stop], above[first:stop], below[first:stop], g, f)
+        first = stop
+
+
+@inner
+def array(state: Any, s: Any, g: Any, f: Any, around: Any, ports: Any, down_in: Any, up_in: Any, side: Any) -> None:
+    """All PEs, from the top row; what the row below needs of the row above is kept aside. ports[r]: row r's operand."""
+    n = g.size
+    left, words = around.left, around.words
+    for r in range(n):
+        word = side | (down_in if r == 0 else int(state[s.ctrl_down + r - 1]))
+        word |= up_in if r == n - 1 else int(state[s.ctrl_up + r])
+        row, links = r * n, r * (n - 1)
+        down = state[s.down + row:s.down + row + n]
+        above, kept = (around.above, around.spare) if r % 2 == 0 else (around.spare, around.above)
+        for c in range(kept.shape[0]):
+            kept[c] = down[c]
+        passing = state[s.ctrl + links:s.ctrl + links + n - 1]
+        others = unlike(passing, np.float64(word))
+        if others == 0 and word == 0:
+            continue
+        right = state[s.right + links:s.right + links + n - 1]
+        further = left[1:]
+        left[0] = ports[r]
+        for c in range(further.shape[0]):
+            further[c] = right[c]
+        up = state[s.up + row:s.up + row + n]
+        below = state[s.up + row + n:s.up + row + 2 * n] if r < n - 1 else around.zeros
+        stays, done = state[s.s + row:s.s + row + n], state[s.done + row:s.done + row + n]
+        if others > 0:
+            mixed_row(word, passing, words, stays, done, right, down, up, left, above, below, g, f)
+        elif not simple_pes(word, f.native, stays, done, right, down, up, left, above, below):
+            pes(np.int64(word), stays, done, right, down, up, left, above, below, g, f)
+    for i in range(n - 2, 0, -1):
+        state[s.ctrl_down + i] = state[s.ctrl_down + i - 1]
+    state[s.ctrl_down] = down_in
+    for i in range(n - 2):
+        state[s.ctrl_up + i] = state[s.ctrl_up + i + 1]
+    state[s.ctrl_up + n - 2] = up_in
+
+
+# ---- below the array
+
+
+@inner
+def bottom_edge(state: Any, s: Any, g: Any, line: Any, out: Any) -> None:
+    """out[c] becomes what column c delivers to its accumulator; the delay lines move. line: room."""
+    n = g.size
+    move_lines(state[s.out_skew:s.out_skew + line.shape[0]], line)
+    for i in range(n):
+        c = n - 1 - i
+        fresh = state[s.down + (n - 1) * n + c]
+        at = i * (i - 1) // 2
+        out[c] = line[at + i - 1] if i > 0 else fresh
+        if i > 0:
+            state[s.out_skew + at] = fresh
+
+
+@inner
+def accumulate(state: Any, s: Any, g: Any, f: Any, around: Any, arrived: Any) -> None:
+    """The accumulators of all columns; arrived[c] is what the bottom edge delivers."""
+    n, phase, timer = g.size, int(state[s.phase]), int(state[s.timer])
+    step = int(state[s.acc_step])
+    first = state[s.acc_first] != 0.0
+    valid = phase == NORM and timer < n + g.columns
+    if valid:
+        at = s.o + timer * n if timer < n else s.c + (timer - n) * n
+        for c in range(n):
+            state[s.out + c] = multiply_sum(state[s.scale + c], state[at + c], 0.0, f.sum)
+        state[s.out_dim] = timer
+        state[s.out_tile] = state[s.query_tile]
+    state[s.out_valid] = 1.0 if valid else 0.0
+    if g.columns > 0:
+        closes = g.granularity == QUERY_BLOCK or state[s.query_tile] >= state[s.last_query_tile]
+        state[s.out_last] = 1.0 if valid and timer == n + g.columns - 1 and closes else 0.0
+    if g.acc_sum <= step <= g.acc_last:
+        row = step - g.acc_sum - 1
+        at = s.l
+        if row >= n:
+            at = s.c + (row - n) * n
+        elif row >= 0:
+            at = s.o + row * n
+        for c in range(n):
+            held = 0.0 if first else state[at + c]
+            state[at + c] = multiply_sum(state[s.scale + c], held, arrived[c], f.sum)
+    if step == g.acc_scale:
+        for c in range(n):
+            state[s.scale + c] = multiply_sum(arrived[c], around.sum_scale, 0.0, f.sum)
+    elif step == g.acc_scale + 1:
+        for c in range(n):
+            state[s.scale + c] = power_by_table(quiet(state[s.scale + c], f.sum), around.in_accumulator, f.sum)
+    elif phase == SCALE and timer == 1:
+        for c in range(n):
+            state[s.scale + c] = state[s.l + c]
+    elif phase == SCALE and timer == g.reciprocal + 1:
+        for c in range(n):
+            state[s.scale + c] = div(1.0, quiet(state[s.scale + c], f.sum), f.sum)
+
+
+@inner
+def store(state: Any, s: Any, g: Any, env: Any, around: Any) -> None:
+    """The output register's row goes to the O memory, for queries that exist."""
+    dim = int(state[s.out_dim])
+    if state[s.out_valid] == 0.0 or dim >= g.size:
+        return
+    base = int(state[s.out_tile]) * g.size
+    for c in range(min(g.size, g.n_queries - base)):
+        around.o[base + c, dim] = state[s.out + c]
+        env[LAST_WRITE] = env[CYCLE]
+
+
+# ---- the check unit
+
+
+@inner
+def tree_size(n: Any, level: Any) -> Any:
+    """Elements of a level of an adder tree over n values."""
+    for _ in range(level + 1):
+        n = (n + 1) // 2
+    return n
+
+
+@inner
+def first_sums(out: Any, row: Any, live: Any, r: Any, operand: Any) -> None:
+    """First level of the tree over a row in the output register: the columns from `live` on count as zeros."""
+    n = row.shape[0]
+    half = (n + 1) // 2
+    for i in range(half):
+        a = quiet(row[i], operand) if i < live else 0.0
+        if i + half < n:
+            b = quiet(row[i + half], operand) if i + half < live else 0.0
+            out[i] = add(a, b, r)
+        else:
+            out[i] = round_to(a, r)
+
+
+@inner
+def later_sums(out: Any, x: Any, n: Any, r: Any) -> None:
+    """A further level: of the n elements x, element i and i + ⌈n/2⌉."""
+    half = (n + 1) // 2
+    for i in range(half):
+        a = quiet(x[i], r)
+        if i + half < n:
+            out[i] = add(a, quiet(x[i + half], r), r)
+        else:
+            out[i] = x[i]
+
+
+@inner
+def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> None:
+    """The check unit, from its alarm back to the output register."""
+    r = f.checker
+    if state[s.judge] != 0.0 and state[s.enable] != 0.0:
+        size = abs(state[s.residual])
+        if not (size <= state[s.limit] and size < np.inf):
+            state[s.alarm] = 1.0
+    state[s.judge] = state[s.compare]
+    pred, act = state[s.pred], state[s.act]
+    if state[s.compare] != 0.0:
+        p, a = quiet(pred, r), quiet(act, r)
+        state[s.residual] = sub(p, a, r)
+        threshold = state[s.threshold]
+        state[s.limit] = mul(quiet(threshold, r), maximum(abs(p), abs(a)), r) if g.relative else threshold
+        if env[COMPARED] < around.comparisons.shape[0]:
+            row = around.comparisons[env[COMPARED]]
+            row[0], row[1], row[2] = env[CYCLE] + 1, state[s.residual], state[s.limit]
+            row[3], row[4], row[5] = p, a, 0.0
+        env[COMPARED] += 1
+        pred, act = 0.0, 0.0
+    top = g.levels - 1
+    at = s.out_tree
+    for level in range(top):
+        at += tree_size(g.size, level)
+    if state[s.sum_valid + top] != 0.0:
+        x = quiet(state[at], r)
+        if state[s.sum_check + top] != 0.0:
+            pred = add(quiet(pred, r), x, r)
+        else:
+            act = add(quiet(act, r), x, r)
+    state[s.pred], state[s.act] = pred, act
+    state[s.compare] = state[s.sum_last + top]
+    for level in range(top, 0, -1):
+        n = tree_size(g.size, level - 1)
+        if state[s.sum_valid + level - 1] != 0.0:
+            later_sums(state[at:at + (n + 1) // 2], state[at - n:at], n, r)
+        at -= n
+        state[s.sum_valid + level] = state[s.sum_valid + level - 1]
+        state[s.sum_check + level] = state[s.sum_check + level - 1]
+        state[s.sum_last + level] = state[s.sum_last + level - 1]
+    if state[s.out_valid] != 0.0:
+        live = g.n_queries - int(state[s.out_tile]) * g.size
+        first_sums(state[at:at + (g.size + 1) // 2], state[s.out:s.out + g.size], live, r, f.sum)
+    state[s.sum_valid] = state[s.out_valid]
+    state[s.sum_check] = 1.0 if state[s.out_dim] >= g.size else 0.0
+    state[s.sum_last] = state[s.out_last]
+
+
+# ---- all of it
+
+
+@inner
+def step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, ports: Any) -> None:
+    """One cycle. ports (N,): room for what the left edge delivers."""
+    phase, timer = int(state[s.phase]), int(state[s.timer])
+    if g.columns > 0:
+        check_step(state, s, g, f, env, around)
+    store(state, s, g, env, around)
+    bottom_edge(state, s, g, around.line, around.spare)
+    accumulate(state, s, g, f, around, around.spare)
+    for c in range(g.size):
+        around.above[c] = state[s.cmp_out + c]
+    arg = argument(phase, timer, int(state[s.key_tile]), int(state[s.query_tile]), g, around.allowed)
+    compare_units(state, s, g, f, around, command(phase, timer, g), arg)
+    left_edge(state, s, g, f, around, ports)
+    array(state, s, g, f, around, ports, down_word(phase, timer, g), up_word(phase, timer, g),
+          side_word(phase, timer, g))
+    if g.columns > 0:
+        sum_values(state, s, g, f)
+    fetch(state, s, g, around)
+    sequence(state, s, g)

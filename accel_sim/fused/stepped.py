@@ -1,0 +1,205 @@
+"""The stepped engine of the `fused` machine: clocks every register every cycle, under any list of faults.
+
+`SteppedFused` runs one job: `run` from cycle 0, `inject` under one fault from a checkpoint of the fault-free run (the
+state as a query tile begins) until it is that run again: the same bits, sooner.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel_sim.config.errors import ConfigError
+from accel_sim.engines.result import Comparison, RunResult
+from accel_sim.engines.stepped import Injection, strike
+from accel_sim.faults.fault import Fault, FaultArrays, fault_arrays
+from accel_sim.fused.arithmetic import rules
+from accel_sim.fused.build import around, initial_state, shape, slots
+from accel_sim.fused.step import ALARM_CYCLE, COMPARED, CYCLE, ENV_SIZE, LAST_WRITE, Around, step
+from accel_sim.machines.fused import FusedMachine
+from accel_sim.machines.fused_timing import DONE, LOAD
+from accel_sim.numerics.jit import kernel
+
+State = NDArray[np.float64]
+Env = NDArray[np.int64]
+
+_LIMIT, _DONE, _BLOCK = 1, 0, 2
+
+
+@kernel
+def advance(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, faults: Any, ports: Any, limit: int,
+            stop_at_block: bool) -> int:
+    """Run until done (returns 0), until cycle `limit` (1), or until a query tile is about to begin (2)."""
+    pending = faults.cycle.shape[0] > 0
+    while int(state[s.phase]) < DONE:
+        if env[CYCLE] >= limit:
+            return _LIMIT
+        if pending:
+            pending = strike(state, faults, env[CYCLE])
+        if g.columns > 0 and state[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
+            env[ALARM_CYCLE] = env[CYCLE]
+        if int(state[s.phase]) >= DONE:
+            return _DONE  # a strike has ended the run: this cycle is not executed
+        step(state, s, g, f, env, around, ports)
+        env[CYCLE] += 1
+        begins = int(state[s.phase]) == LOAD and state[s.timer] == 0.0 and state[s.key_tile] == 0.0
+        if stop_at_block and begins:
+            return _BLOCK
+    if g.columns > 0 and state[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
+        env[ALARM_CYCLE] = env[CYCLE]
+    return _DONE
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The fault-free machine as a query tile is about to begin."""
+
+    state: State
+    env: Env
+
+
+def comparisons_of(table: NDArray[np.float64], count: int) -> tuple[Comparison, ...]:
+    """Comparisons from the kernel's table."""
+    return tuple(Comparison(int(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), bool(row[5]))
+                 for row in table[:count])
+
+
+class SteppedFused:
+    """Runs one job cycle by cycle. Holds no state between runs but the checkpoints of the fault-free one."""
+
+    def __init__(self, machine: FusedMachine, job: Any) -> None:
+        n_queries, n_keys, d = job.q.shape[0], job.k.shape[0], job.q.shape[1]
+        if d != machine.size or job.k.shape != (n_keys, d) or job.v.shape != (n_keys, d) or not n_queries or not n_keys:
+            raise ConfigError(f"q {job.q.shape}, k {job.k.shape}, v {job.v.shape} do not fit head_dim {machine.size}")
+        self.machine = machine
+        self.job = job
+        self.timing = machine.timing(n_queries, n_keys)
+        self._slots = slots(machine)
+        self._shape = shape(machine, n_queries, n_keys)
+        self._rules = rules(machine)
+        self._ports = np.zeros(machine.size)
+        self._checkpoints: list[Checkpoint] = []
+        self._golden: RunResult | None = None
+
+    @property
+    def watchdog_cycles(self) -> int:
+        """A run still going after so many cycles is stopped and marked as a hang: three times the fault-free length,
+        and a thousand."""
+        return 3 * self.timing.head_cycles + 1000
+
+    def run(self, faults: Sequence[Fault] = (), watch: Callable[[int, State], None] | None = None) -> RunResult:
+        """Run from cycle 0 under `faults`. `watch(cycle, state)` sees the flat state (valid during the call only) at
+        the start of every cycle, after that cycle's faults have acted. ValueError for a fault that the machine cannot
+        have."""
+        state, env, outside = self._start()
+        arrays = fault_arrays(faults, self.machine.inventory)
+        if watch is None:
+            code = self._advance(state, env, outside, arrays, self.watchdog_cycles, False)
+            return self._result(env, outside, code)
+        none = fault_arrays((), self.machine.inventory)
+        code = _LIMIT
+        while code == _LIMIT and env[CYCLE] < self.watchdog_cycles:
+            strike(state, arrays, env[CYCLE])
+            if state[self._slots.phase] < DONE:
+                watch(int(env[CYCLE]), state)
+            code = self._advance(state, env, outside, none, int(env[CYCLE]) + 1, False)
+        return self._result(env, outside, code)
+
+    def golden(self) -> RunResult:
+        """The fault-free run, computed once; also takes the checkpoints."""
+        if self._golden is None:
+            state, env, outside = self._start()
+            none = fault_arrays((), self.machine.inventory)
+            code = _BLOCK
+            while code == _BLOCK:
+                self._checkpoints.append(Checkpoint(state.copy(), env.copy()))
+                code = self._advance(state, env, outside, none, self.watchdog_cycles, True)
+            self.last_write = int(env[LAST_WRITE])
+            self._golden = self._result(env, outside, code)
+        return self._golden
+
+    def inject(self, fault: Fault, terms: object = None) -> Injection:
+        """Run under one fault, from the last checkpoint before it, until the machine is, bit for bit, what it is at a
+        later checkpoint: the rest is then the fault-free rest, as many cycles sooner or later. `terms` is not used."""
+        golden = self.golden()
+        fault.check(self.machine.inventory)
+        number = bisect_right(self._checkpoints, fault.cycle, key=lambda c: int(c.env[CYCLE])) - 1
+        start = self._checkpoints[number]
+        state, env, outside = start.state.copy(), start.env.copy(), around(self.machine, self.job)
+        done, count = number * self.machine.size, int(env[COMPARED])
+        outside.o[:done] = golden.output[:done]
+        for row, comparison in enumerate(golden.comparisons[:count]):
+            outside.comparisons[row] = (comparison.cycle, comparison.residual, comparison.limit, comparison.predicted,
+                                        comparison.actual, comparison.scanned)
+        arrays = fault_arrays([fault], self.machine.inventory)
+        none = fault_arrays((), self.machine.inventory)
+        code = self._advance(state, env, outside, none, fault.cycle, False)
+        slot = self.machine.inventory.slot(fault.register, fault.index)
+        struck = state.copy()
+        strike(struck, arrays, fault.cycle)
+        before, after = float(state[slot]), float(struck[slot])
+        if code == _DONE:
+            return Injection(fault, before, after, golden)  # the run is over before the fault
+        code = _BLOCK
+        while code == _BLOCK:
+            code = self._advance(state, env, outside, arrays, self.watchdog_cycles, True)
+            twin = self._twin(state, env, fault) if code == _BLOCK else None
+            if twin is not None:
+                return Injection(fault, before, after, self._joined(golden, state, env, outside, twin))
+        return Injection(fault, before, after, self._result(env, outside, code))
+
+    # -- the parts ---------------------------------------------------------------------------------------------
+
+    def _start(self) -> tuple[State, Env, Around]:
+        env = np.zeros(ENV_SIZE, dtype=np.int64)
+        env[ALARM_CYCLE] = env[LAST_WRITE] = -1
+        return initial_state(self.machine, self.job), env, around(self.machine, self.job)
+
+    def _advance(self, state: State, env: Env, outside: Around, faults: FaultArrays, limit: int, stop: bool) -> int:
+        return int(advance(state, self._slots, self._shape, self._rules, env, outside, faults, self._ports, limit,
+                           stop))
+
+    def _result(self, env: Env, outside: Around, code: int) -> RunResult:
+        count = min(int(env[COMPARED]), outside.comparisons.shape[0])
+        return RunResult(
+            output=outside.o.copy(),
+            comparisons=comparisons_of(outside.comparisons, count),
+            alarm_cycle=int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None,
+            cycles=int(env[CYCLE]),
+            hang=code == _LIMIT,
+        )
+
+    def _twin(self, state: State, env: Env, fault: Fault) -> int | None:
+        """The checkpoint that the machine is at now, if the fault is over and every register holds what it held."""
+        if env[CYCLE] < fault.end:
+            return None
+        number = int(state[self._slots.query_tile])
+        if not 0 < number < len(self._checkpoints):
+            return None
+        same = np.array_equal(state.view(np.int64), self._checkpoints[number].state.view(np.int64))
+        return number if same else None
+
+    def _joined(self, golden: RunResult, state: State, env: Env, outside: Around, number: int) -> RunResult:
+        """What has happened so far, followed by the fault-free rest."""
+        twin = self._checkpoints[number]
+        late = int(env[CYCLE] - twin.env[CYCLE])
+        if golden.cycles + late > self.watchdog_cycles:
+            raise RuntimeError("a run that rejoins the fault-free one cannot be a hang")
+        done = number * self.machine.size
+        output = golden.output.copy()
+        output[:done] = outside.o[:done]
+        room = outside.comparisons.shape[0]
+        count = min(int(env[COMPARED]), room)
+        rest = [replace(c, cycle=c.cycle + late) for c in golden.comparisons[int(twin.env[COMPARED]):]]
+        alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
+        if alarm is None and self.machine.check is not None and state[self._slots.alarm] != 0.0:
+            alarm = int(env[CYCLE])  # raised in the last cycle, and first read in this one
+        if alarm is None and golden.alarm_cycle is not None:
+            alarm = golden.alarm_cycle + late
+        return RunResult(output, (*comparisons_of(outside.comparisons, count), *rest)[:room], alarm,
+                         golden.cycles + late)

@@ -1,0 +1,200 @@
+"""What the replay engine of the gemm machine keeps of the golden head, and the room that its kernels work in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel_sim.arrays.golden import add_products
+from accel_sim.arrays.operands import constants, load_matrix, native_type, rule_of
+from accel_sim.gemm import golden_kernel as kernels
+from accel_sim.gemm.golden import Golden
+from accel_sim.gemm.replay_types import Counts, Facts, Kept, Room
+from accel_sim.gemm.vector_step import difference, exponential, scaled, summed
+from accel_sim.machines.gemm import GemmMachine
+from accel_sim.machines.gemm_layout import Product
+from accel_sim.numerics.jit import kernel
+
+MIN_SPACING, MOST_BLOCKS = 16, 16
+"""Sums are kept every so many keys: not closer than the first, and not more than about the second of them a query."""
+
+
+@kernel
+def keep_softmax(weights: Any, sums: Any, s: Any, m: Any, bound: Any, scale: float, spacing: int, f: Any) -> None:
+    """Unrounded weights (Nq, N), and the sum before every `spacing`-th key (Nq, N/spacing)."""
+    for i in range(s.shape[0]):
+        total = 0.0
+        for j in range(s.shape[1]):
+            if j % spacing == 0:
+                sums[i, j // spacing] = total
+            weight = 0.0
+            if j < bound[i]:
+                weight = exponential(difference(scaled(s[i, j], scale, f), m[i], f), f)
+            weights[i, j] = weight
+            total = summed(total, weight, f)
+
+
+@kernel
+def keep_sums(kept: Any, a: Any, b: Any, nan: Any, rule: Any, spacing: int, row: Any) -> None:
+    """Sums of product 2 before every `spacing`-th k: kept (M', K/spacing, N'). row (N',): scratch."""
+    for i in range(a.shape[0]):
+        row[:] = 0
+        for k in range(a.shape[1]):
+            if k % spacing == 0:
+                for c in range(row.shape[0]):
+                    kept[i, k // spacing, c] = row[c]
+            add_products(row, a[i, k], b[k], nan, rule)
+
+
+def facts_of(golden: Golden, spacing: int) -> Facts:
+    """The scalars of a golden head."""
+    given = golden.head.given
+    machine, product = given.machine, given.timing.products["pv"]
+    gemm = machine.gemm
+    over_queries = gemm is not None and product.checked and (gemm.rows if product.turned else gemm.columns)
+    group, extra = (product.cols, product.row_sums) if product.turned else (product.p_group, product.p_extra)
+    return Facts(
+        turned=product.turned, check1=machine.checks("qk"), check2=product.checked, sums_queries=over_queries,
+        words=gemm.words if gemm else 1, group=group, extra=extra, correct=gemm is not None and gemm.correct,
+        scale=given.job.scale, gemm_limit=given.limit("gemm"), fused_limit=given.limit("fused_output"), spacing=spacing,
+        plain=plain_sums(machine),
+    )
+
+
+def plain_sums(machine: GemmMachine) -> bool:
+    """Whether the CPU's binary32 additions are those of l."""
+    formats = machine.formats
+    return formats["state"].name == "fp32" and formats["exp"].name != "fp64" and machine.subnormals == "keep"
+
+
+def spacing_for(n_keys: int) -> int:
+    """Keys between two kept sums."""
+    return max(MIN_SPACING, -(-n_keys // MOST_BLOCKS))
+
+
+def _oriented(product: Product, out: NDArray[Any]) -> NDArray[Any]:
+    """A (P', Q') output memory as (M', N'), contiguous."""
+    return np.ascontiguousarray(out.T if product.turned else out)
+
+
+def _places(product: Product) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(m' of each m, n' of each n)."""
+    p, q = product.p_places, product.q_places
+    return (q, p) if product.turned else (p, q)
+
+
+def _inverse(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    found = np.full(size, -1, np.int64)
+    found[places] = np.arange(places.size)
+    return found
+
+
+def _edge_ids(golden: Golden, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of a product's comparisons: (P', groups of q) of its rows, (groups of p, Q') of its columns."""
+    given = golden.head.given
+    product, gemm = given.timing.products[name], given.machine.gemm
+    rows = np.full((product.p_total, product.q_groups), -1, np.int64)
+    cols = np.full((product.p_groups, product.q_total), -1, np.int64)
+    if not product.checked or gemm is None:
+        return rows, cols
+    number = list(given.machine.phases).index(name)
+    first, last = golden.counts[number], golden.counts[number + 2]  # the drain counts with its product
+    start, folding, words = given.timing.by_name[name].start, product.folding, gemm.words
+    cycles, kinds, cells = [], [], []
+    for q_group in range(product.q_groups):
+        for p_group in range(product.p_groups):
+            base = start + product.completing_fold(p_group, q_group) * folding.fold_cycles + product.first_delivery
+            begin = p_group * (product.p_group + product.p_extra)
+            if gemm.rows:
+                u = np.arange(min(product.p_group, product.p_size - p_group * product.p_group))
+                cycles.append(base + u + product.cols + words + 1)
+                kinds.append(np.zeros_like(u))
+                cells.append(np.stack([begin + u, np.full_like(u, q_group)], 1))
+            if gemm.columns:
+                c = np.arange(min(product.cols, product.q_size - q_group * product.cols))
+                cycles.append(base + product.p_group + product.p_extra - 1 + c + 2)
+                kinds.append(np.ones_like(c))
+                cells.append(np.stack([np.full_like(c, p_group), q_group * (product.cols + product.row_sums) + c], 1))
+    order = np.lexsort((np.concatenate(kinds), np.concatenate(cycles)))
+    kind, cell = np.concatenate(kinds)[order], np.concatenate(cells)[order]
+    index = np.arange(first, last)
+    for ids, which in ((rows, 0), (cols, 1)):
+        at = kind == which
+        ids[cell[at, 0], cell[at, 1]] = index[at]
+    return rows, cols
+
+
+def keep(golden: Golden) -> Kept:
+    """Everything that the kernels read."""
+    head = golden.head
+    given, memory = head.given, head.memory
+    machine, sizes, f = given.machine, given.sizes, given.rules
+    first, second = given.timing.products["qk"], given.timing.products["pv"]
+    n_queries, n_keys = memory.s.shape
+    spacing = spacing_for(n_keys)
+    blocks = -(-n_keys // spacing)
+    kind, rule, nan = native_type(machine.array), rule_of(machine.array), constants(machine.array)[1]
+    a, b = (np.ascontiguousarray(x.astype(kind)) for x in _loaded(golden))
+    p, m, total = np.zeros((n_queries, n_keys)), np.zeros(n_queries), np.zeros(n_queries)
+    kernels.softmax(p, m, total, memory.s, memory.bound, given.job.scale, f, np.zeros(n_keys))
+    weights = np.zeros((n_queries, n_keys), np.float32 if plain_sums(machine) else np.float64)
+    l_at = np.zeros((n_queries, blocks))
+    keep_softmax(weights, l_at, memory.s, m, memory.bound, given.job.scale, spacing, f)
+    o_at = np.zeros((a.shape[0], blocks, b.shape[1]), kind)
+    keep_sums(o_at, a, b, nan, rule, spacing, np.zeros(b.shape[1], kind))
+    terms, prefix, o = np.zeros((n_queries, 2)), np.zeros((n_queries + 1, 2)), np.zeros_like(memory.o)
+    kernels.divide(o, terms, memory.u, memory.l, f, sizes.words)
+    fused = np.full(sizes.blocks, -1, np.int64)
+    if machine.fused is not None:
+        phase = given.timing.by_name["divide"]
+        count = kernels.fused_table(np.zeros((sizes.blocks, 6)), prefix, terms, sizes, f, given.limit("fused_output"),
+                                    phase.start, phase.steps, phase.steps - 1)
+        fused[sizes.blocks - count:] = np.arange(golden.counts[-2], golden.counts[-2] + count)
+    table = golden.table.copy()
+    alarms = np.zeros(len(table), np.bool_)
+    kernels.over_all(alarms, table)
+    rows1, cols1 = _edge_ids(golden, "qk")
+    rows2, cols2 = _edge_ids(golden, "pv")
+    m1, n1 = _places(first)
+    m2, n2 = _places(second)
+    out1, out2 = _oriented(first, head.outs["qk"]), _oriented(second, head.outs["pv"])
+    return Kept(
+        out1=out1, out2=out2, s=memory.s, weights=weights, a2=a, b2=b, m=m, l=memory.l, l_at=l_at, o_at=o_at,
+        u=memory.u, o=memory.o, terms=terms, prefix=prefix, bound=memory.bound,
+        query1=_inverse(m1, out1.shape[0]), key1=_inverse(n1, out1.shape[1]), query2=_inverse(m2, out2.shape[0]),
+        dim2=_inverse(n2, out2.shape[1]), line2=m2, place2=n2, table=table,
+        order=np.lexsort((np.arange(len(table)), -np.abs(table[:, 1]))), alarms=np.flatnonzero(alarms),
+        rows1=rows1, cols1=cols1, rows2=rows2, cols2=cols2, fused=fused,
+    )
+
+
+def _loaded(golden: Golden) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A' and B' of product 2, as the array reads them."""
+    machine = golden.head.given.machine.array
+    a, b = golden.head.operands("pv")
+    return load_matrix(a, machine, "A"), load_matrix(b, machine, "B")
+
+
+def make_room(golden: Golden, kept: Kept) -> tuple[Room, Counts]:
+    """Working copies and scratch."""
+    turned = golden.head.given.timing.products["pv"].turned
+    n_queries, n_keys = kept.s.shape
+    out1, out2 = kept.out1.copy(), kept.out2.copy()
+    kind, comparisons = out1.dtype, max(1, len(kept.table))
+    most = max(out1.size, out2.size) + 1
+
+    def ints(size: int) -> NDArray[np.int64]:
+        return np.zeros(size, np.int64)
+
+    room = Room(
+        out1=out1, out2=out2, view1=out1.T if turned else out1, view2=out2.T if turned else out2, a2=kept.a2.copy(),
+        l=kept.l.copy(), x=np.zeros(max(n_keys, kept.u.shape[1])), p=np.zeros(n_keys), row=np.zeros(out2.shape[1],
+        kind), o=np.zeros(kept.o.shape[1]), terms=kept.terms.copy(), lines=ints(kept.a2.shape[0]),
+        first=ints(kept.a2.shape[0]), dirty=ints(out2.shape[0]), queries=ints(n_queries),
+        mark_line=ints(kept.a2.shape[0]), mark_dirty=ints(out2.shape[0]), mark_query=ints(n_queries),
+        mark_over=ints(comparisons), place=ints(most), value=np.zeros(most, kind), over_id=ints(comparisons),
+        over_residual=np.zeros(comparisons), over_limit=np.zeros(comparisons), over_at=ints(comparisons),
+    )
+    return room, Counts(*(ints(1) for _ in Counts._fields))

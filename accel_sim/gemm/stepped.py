@@ -1,0 +1,394 @@
+"""The stepped engine of the gemm machine: clocks every register of the unit that works, every cycle; the definition of
+the hardware.
+
+The sequencer's registers (phase, part, step) say which unit works and on what; the units that stand still are not
+clocked, and are cleared when they are to work again. So a head is a chain of phases, each from cleared registers and
+memory to memory, and `inject` may begin with the phase that a fault strikes in and go on without faults, by the golden
+kernels, from the end of the phase in which it ends: the same bits, sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel_sim.arrays.stepped import Session, SteppedArray
+from accel_sim.config.errors import ConfigError
+from accel_sim.engines.job import Job
+from accel_sim.engines.result import RunResult
+from accel_sim.engines.stepped import Injection
+from accel_sim.faults.fault import Fault
+from accel_sim.gemm.edge_step import edge_sizes, edge_steps
+from accel_sim.gemm.encoder_step import Work, encode_steps
+from accel_sim.gemm.golden import (
+    Golden,
+    comparisons_of,
+    first_alarm,
+    phase_at,
+    run_phase,
+    watchdog_cycles,
+)
+from accel_sim.gemm.head import Head, setting, wide
+from accel_sim.gemm.registers import Units, struck_value
+from accel_sim.gemm.vector_step import divide_steps, fused_steps, softmax_steps
+from accel_sim.machines.gemm import GemmMachine
+from accel_sim.machines.gemm_registers import SEQUENCER
+from accel_sim.machines.gemm_timing import Phase
+
+
+class _Run:
+    """A head under way: memories, registers, and the sequencer's three counters."""
+
+    def __init__(self, head: Head) -> None:
+        self.head, self.given = head, head.given
+        self.machine = head.given.machine
+        self.program = head.given.timing.program
+        self.units = Units(head.given)
+        self.array: Session | None = None
+        self._of = ""
+        self.at = [0, 0, 0]
+        self.cycle = 0
+        self.alarm_cycle: int | None = None
+        self._work: dict[str, Work] = {}
+
+    # -- the sequencer
+
+    @property
+    def done(self) -> bool:
+        """Whether the sequencer has passed the last phase."""
+        return self.at[0] >= len(self.program)
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that runs."""
+        return self.program[self.at[0]]
+
+    @property
+    def local(self) -> int:
+        """The cycle of the phase that runs."""
+        return self.at[1] * self.phase.steps + self.at[2]
+
+    def move(self, cycles: int) -> None:
+        """Some cycles have passed, of the phase that runs."""
+        self.cycle += cycles
+        phase, local = self.phase, self.local + cycles
+        if local == phase.cycles:
+            self.enter(self.at[0] + 1)
+        else:
+            self.at[1:] = divmod(local, phase.steps)
+
+    def idle(self) -> None:
+        """A cycle in which a counter stands where its phase has no work: nothing is clocked, and it counts as last."""
+        number, part, _ = self.at
+        self.cycle += 1
+        if part + 1 >= self.phase.parts:
+            self.enter(number + 1)
+        else:
+            self.at[1:] = [part + 1, 0]
+
+    @property
+    def legal(self) -> bool:
+        """Whether the counters stand where the phase has work."""
+        return self.at[1] < self.phase.parts and self.at[2] < self.phase.steps
+
+    def enter(self, number: int) -> None:
+        """The next phase, from its beginning."""
+        self.at = [number, 0, 0]
+        self.begin()
+
+    def begin(self) -> None:
+        """The unit of a phase begins to work: from cleared registers."""
+        if self.done:
+            return
+        name, units, head = self.phase.name, self.units, self.head
+        if name in head.sums:
+            units.clear(units.fused_encoder if name == "encode_v" else units.gemm_encoder)
+            source, group = head.source(name)
+            sums = head.sums[name]
+            self._work[name] = Work(source, sums, self.machine.lanes, group, -(-source.shape[0] // self.machine.lanes),
+                                    sums.shape[2])
+        elif name in head.outs:
+            a, b = head.operands(name)
+            self.array = Session(SteppedArray(self.machine.array, a, b))
+            self._of = name
+            self.array.out[:] = head.outs[name]
+            head.outs[name] = self.array.out
+            units.clear(units.edge)
+        elif not name.endswith("_drain"):
+            units.clear(units.lanes)
+            units.clear(units.sums)
+            head.fetch("qk" if name == "softmax" else "pv")
+
+    # -- the units
+
+    def advance(self, cycles: int) -> None:
+        """Clock the unit that works for some cycles, all of the phase that runs."""
+        phase, begin = self.phase, self.local
+        end, name, head = begin + cycles, phase.name, self.head
+        if name in head.outs:
+            assert self.array is not None
+            if self.array.cycle != begin:
+                self.array.jump(begin)
+            self.array.advance(end)
+            self._edge(name, begin, end)
+        elif name.endswith("_drain"):
+            before = self.given.timing.by_name[name.removesuffix("_drain")].cycles
+            self._edge(name.removesuffix("_drain"), before + begin, before + end)
+        else:
+            at = begin
+            while at < end:
+                part, step = divmod(at, phase.steps)
+                stop = min(phase.steps, step + end - at)
+                self._part(name, part, step, stop, self.cycle + at - begin)
+                at += stop - step
+        self.move(cycles)
+        self.note_alarm(False)
+
+    def _edge(self, name: str, begin: int, end: int) -> None:
+        product = self.given.timing.products[name]
+        if product.checked:
+            sizes = edge_sizes(self.machine, product)
+            edge_steps(self.units.edge, self.head.outs[name], sizes, self.given.rules, begin, end, self.cycle,
+                       self.head.log)
+
+    def _part(self, name: str, part: int, begin: int, end: int, cycle: int) -> None:
+        units, head, given, rules = self.units, self.head, self.given, self.given.rules
+        lanes, sizes = self.machine.lanes, given.sizes
+        if name == "softmax":
+            softmax_steps(units.lanes, head.memory, sizes, rules, 0, lanes, part, begin, end)
+        elif name == "divide":
+            divide_steps(units.lanes, head.memory, sizes, rules, 0, lanes, part, begin, end)
+            if self.machine.fused is not None:
+                fused_steps(units.lanes, units.sums, sizes, rules, part, begin, end, cycle, head.log)
+        else:
+            encoder = units.fused_encoder if name == "encode_v" else units.gemm_encoder
+            encode_steps(encoder, self._work[name], rules, 0, lanes, part, begin, end)
+
+    # -- faults and alarms
+
+    def strike(self, fault: Fault) -> None:
+        """Let a fault act now. A unit that stands still is cleared before it works again: it loses the strike."""
+        name = fault.register
+        if name in SEQUENCER:
+            self._strike_sequencer(fault)
+        elif name in self.units:
+            self.units.strike(fault)
+        elif self.array is not None and not self.done and self.phase.name == self._of:
+            if self.array.cycle != self.local and self.legal:
+                self.array.jump(self.local)
+            self.array.registers.strike(fault)
+
+    def _strike_sequencer(self, fault: Fault) -> None:
+        which = SEQUENCER.index(fault.register)
+        old = list(self.at)
+        self.at[which] = int(struck_value(self.machine.inventory[fault.register], float(self.at[which]), fault))
+        if self.at[0] != old[0]:
+            self.begin()
+
+    def value(self, register: str, index: tuple[int, ...]) -> float:
+        """What an element of a register holds now; zero in an array that stands still."""
+        if register in SEQUENCER:
+            return float(self.at[SEQUENCER.index(register)])
+        if register in self.units:
+            return self.units.value(register, index)
+        if self.array is None or self.done or self.phase.name != self._of:
+            return 0.0
+        return float(wide(self.array.registers.values(register))[index])
+
+    def note_alarm(self, struck: bool) -> None:
+        """Take down the first cycle in which the alarm reads 1. struck: this cycle's faults have acted."""
+        first = self.head.log.first
+        if self.alarm_cycle is None:
+            if first[0] >= 0 and first[0] + 1 < self.cycle:
+                self.alarm_cycle = int(first[0]) + 1
+            elif struck and self.units.alarmed():
+                self.alarm_cycle = self.cycle
+        if struck or first[0] + 1 < self.cycle:
+            first[0] = -1
+
+    def state(self) -> NDArray[np.float64]:
+        """(slots,): every register, in the order of the inventory; zero in an array that stands still."""
+        parts: list[NDArray[Any]] = []
+        array = self.array.registers if self.array is not None and self.phase.name == self._of else None
+        for register in self.machine.inventory:
+            if register.name in SEQUENCER:
+                parts.append(np.array([self.at[SEQUENCER.index(register.name)]], np.float64))
+            elif register.name in self.units:
+                parts.append(self.units.arrays[register.name])
+            elif array is not None:
+                parts.append(wide(array.values(register.name)).reshape(-1))
+            else:
+                parts.append(np.zeros(register.size))
+        return np.concatenate(parts)
+
+    def result(self, hang: bool) -> RunResult:
+        """What has come out."""
+        table = self.head.log.table[:int(self.head.log.count[0])]
+        return RunResult(self.head.memory.o.copy(), comparisons_of(table), self.alarm_cycle, self.cycle, hang)
+
+
+class SteppedGemm:
+    """Runs one job cycle by cycle. Holds no state between runs but the fault-free one."""
+
+    def __init__(self, machine: GemmMachine, job: Job) -> None:
+        self.machine, self.job = machine, job
+        self.given = setting(machine, job)
+        self.timing = self.given.timing
+        self.memories: tuple[Any, ...] = ()
+        self._golden: Golden | None = None
+
+    @property
+    def watchdog_cycles(self) -> int:
+        """A run still going after so many cycles is stopped and marked as a hang."""
+        return watchdog_cycles(self.given)
+
+    def _checked(self, faults: Sequence[Fault]) -> list[Fault]:
+        for fault in faults:
+            try:
+                fault.check(self.machine.inventory)
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
+        return sorted(faults, key=lambda fault: fault.cycle)
+
+    def run(self, faults: Sequence[Fault] = (),
+            watch: Callable[[int, NDArray[np.float64]], None] | None = None) -> RunResult:
+        """Run from cycle 0 under `faults`. Where several act on one register in a cycle, the one that began first acts
+        first. watch(cycle, state) sees the flat state at the start of every cycle, after that cycle's faults have
+        acted.
+
+        ConfigError for a fault that the machine cannot have.
+        """
+        run = _Run(Head(self.given))
+        run.begin()
+        hang = self._go(run, self._checked(faults), watch, to_boundary=False)
+        return run.result(hang)
+
+    def golden(self) -> RunResult:
+        """The fault-free run, computed once, every register clocked."""
+        return self._kept.result
+
+    @property
+    def _kept(self) -> Golden:
+        if self._golden is None:
+            run = _Run(Head(self.given))
+            run.begin()
+            counts: list[int] = []
+            while not run.done:
+                if run.at[1:] == [0, 0]:
+                    counts.append(int(run.head.log.count[0]))
+                self._go(run, [], None, to_boundary=True)
+            counts.append(int(run.head.log.count[0]))
+            self._golden = Golden(run.head, run.result(False), tuple(counts))
+        return self._golden
+
+    def inject(self, fault: Fault) -> Injection:
+        """Run under one fault: stepped from the phase in which it strikes to the end of that in which it ends, the rest
+        by the golden kernels, unless the fault is still in a register that no phase clears."""
+        golden = self._kept
+        checked = self._checked([fault])
+        number = phase_at(self.given, fault.cycle)
+        if number < len(self.timing.program) and self.timing.program[number].name.endswith("_drain"):
+            number -= 1  # its registers hold what the product has left in them
+        if number >= len(self.timing.program):
+            value = _Run(Head(self.given)).value(fault.register, fault.index)
+            return Injection(fault, value, value, golden.result)
+        run = self._before(number, golden)
+        before, after = self._values(run, fault)
+        hang = False
+        while not run.done and not hang:
+            hang = self._go(run, checked, None, to_boundary=True)
+            checked = [other for other in checked if other.end > run.cycle]
+            if not checked and not run.done and self._clean(run):
+                run.note_alarm(True)
+                self._finish(run)
+        return Injection(fault, before, after, run.result(hang))
+
+    def live(self, fault: Fault) -> bool:
+        """Whether the struck element may be read again before it is written: where not, the fault changes nothing."""
+        register = self.machine.inventory[fault.register]
+        return self.machine.occupant(self.timing, register, fault.index, fault.cycle) is not None
+
+    # -- the parts
+
+    def _before(self, number: int, golden: Golden) -> _Run:
+        """The fault-free run as phase `number` begins."""
+        head = Head(self.given)
+        head.copy_until(number, golden.head)
+        count = golden.counts[number]
+        head.log.table[:count] = golden.table[:count]
+        head.log.count[0] = count
+        run = _Run(head)
+        run.cycle = self.timing.program[number].start
+        run.enter(number)
+        run.alarm_cycle = first_alarm(golden.table[:count])
+        if run.alarm_cycle is not None:
+            for line in golden.table[:count]:
+                if first_alarm(line[None]) is not None:
+                    run.units.arrays["fused_alarm" if line[5] else "gemm_alarm"][0] = 1.0
+        return run
+
+    def _values(self, run: _Run, fault: Fault) -> tuple[float, float]:
+        """What the fault finds and leaves in its register, in a run that stands at the beginning of its phase."""
+        while run.cycle < fault.cycle:
+            run.advance(min(fault.cycle - run.cycle, run.phase.cycles - run.local))
+        register = self.machine.inventory[fault.register]
+        before = run.value(fault.register, fault.index)
+        return before, struck_value(register, before, fault)
+
+    def _clean(self, run: _Run) -> bool:
+        """Whether a run that stands between two phases goes on as the fault-free one would on its memories."""
+        fresh = Units(self.given).arrays
+        kept = ("scale", "gemm_threshold", "gemm_enable", "fused_threshold", "fused_enable")
+        same = all(np.array_equal(run.units.arrays[name].view(np.int64), fresh[name].view(np.int64)) for name in kept)
+        return same and run.at[1:] == [0, 0] and not run.phase.name.endswith("_drain")
+
+    def _finish(self, run: _Run) -> None:
+        """The rest of a head without faults, from between two phases."""
+        head, late = run.head, run.cycle - run.phase.start
+        for phase in self.timing.program[run.at[0]:]:
+            count = int(head.log.count[0])
+            run_phase(head, phase, phase.start + late)
+            if run.alarm_cycle is None:
+                run.alarm_cycle = first_alarm(head.log.table[count:int(head.log.count[0])])
+        run.cycle = self.timing.head_cycles + late
+        run.at = [len(self.timing.program), 0, 0]
+
+    def _go(self, run: _Run, faults: Sequence[Fault],
+            watch: Callable[[int, NDArray[np.float64]], None] | None, to_boundary: bool) -> bool:
+        """Run to the end, or to the beginning of the next phase; faults are those that have not ended. Returns whether
+        the watchdog has stopped it."""
+        waiting = list(faults)
+        acting: list[Fault] = []
+        began = run.cycle
+        while not run.done:
+            if run.cycle >= self.watchdog_cycles:
+                return True
+            if to_boundary and run.cycle > began and run.at[1:] == [0, 0]:
+                return False
+            now = run.cycle
+            acting = [fault for fault in acting if now < fault.end]
+            while waiting and waiting[0].cycle <= now:
+                acting.append(waiting.pop(0))
+            for fault in acting:
+                if not run.done:
+                    run.strike(fault)
+            run.note_alarm(True)
+            acting = [fault for fault in acting if now + 1 < fault.end]
+            if run.done:
+                break
+            if watch is not None:
+                watch(now, run.state())
+            if not run.legal:
+                run.idle()
+                continue
+            room = min(run.phase.cycles - run.local, self.watchdog_cycles - now)
+            if waiting:
+                room = min(room, waiting[0].cycle - now)
+            run.advance(1 if acting or watch is not None else room)
+        run.note_alarm(True)
+        return False
+
+

@@ -1,0 +1,235 @@
+"""The operators of the `gemm` machine, and how often they, its registers and its memories work in one head.
+
+What is counted:
+
+- Units of the vector unit and the encoders work in all lanes in every cycle of their stage, with or without a query.
+- A PE multiplies for every element that passes it, filling and checksums included.
+- Registers of the array are clocked in every cycle of a product, those of a lane when their stage works, those of an
+edge in every cycle of a checked product and its drain; the unit that stands still is not clocked. Configuration is not
+  clocked at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from accel_sim.machines.gemm_schedule import encoder_work
+from accel_sim.machines.gemm_timing import GemmTiming
+from accel_sim.machines.operators import Activity, Operator, product_of, sum_of, widest
+
+if TYPE_CHECKING:
+    from accel_sim.machines.gemm import GemmMachine
+
+ARRAY, VECTOR, GEMM, FUSED = "array", "vector", "checker.gemm", "checker.fused_output"
+
+
+class _Counts:
+    """How often things happen in one head."""
+
+    def __init__(self, machine: GemmMachine, timing: GemmTiming) -> None:
+        self.machine, self.timing = machine, timing
+        self.blocks = timing.by_name["softmax"].parts
+        self.lane_keys = self.blocks * timing.n_keys * machine.lanes
+        self.lane_dims = self.blocks * machine.head_dim * machine.lanes
+        self.lane_words = self.blocks * machine.fused_words * machine.lanes
+        self.lane_blocks = self.blocks * machine.lanes
+        self.product_cycles = sum(timing.by_name[name].cycles for name in timing.products)
+        self.folds = sum(product.folding.folds for product in timing.products.values())
+        checked = [product for product in timing.products.values() if product.checked]
+        self.lines = sum(product.p_size * product.q_groups for product in checked)
+        self.columns = sum(product.q_size * product.p_groups for product in checked)
+        self.column_words = machine.cols * sum(product.p_extra * product.p_groups * product.q_groups
+                                               for product in checked)
+        self.column_terms = machine.cols * sum(product.p_size * product.q_groups for product in checked)
+        self.edge_cycles = sum(timing.by_name[name].cycles for product in checked
+                               for name in (product.name, f"{product.name}_drain"))
+
+    @property
+    def macs(self) -> int:
+        """Products formed by the array, filling and checksums included."""
+        return sum(product.folding.macs for product in self.timing.products.values())
+
+    @property
+    def checksum_macs(self) -> int:
+        """Those of them that are on checksums of the gemm unit, or that fill up a group beside them."""
+        return self.macs - sum(product.m * product.n * product.k for product in self.timing.products.values())
+
+    def encoders(self, fused: bool) -> Iterator[tuple[int, int, int]]:
+        """(parts, elements of a group, words) of each phase of an encoder."""
+        for phase in self.timing.program:
+            if phase.name.startswith("encode_") and (phase.name == "encode_v") == fused:
+                group, words, _ = encoder_work(self.machine, self.timing, phase.name)
+                yield phase.parts, group, words
+
+    @property
+    def fused_compared(self) -> int:
+        """Comparisons of the fused check."""
+        fused = self.machine.fused
+        return 0 if fused is None else self.blocks if fused.per_block else 1
+
+
+def _operators(machine: GemmMachine, timing: GemmTiming) -> Iterator[Operator]:
+    count, formats = _Counts(machine, timing), machine.formats
+    operand, score, exp, state, output = (formats[role] for role in ("operand", "score", "exp", "state", "output"))
+    phase_bits, part_bits, step_bits = machine.counter_bits
+    for name, bits, uses in (("next_phase", phase_bits, len(timing.program)),
+                             ("next_part", part_bits, sum(phase.parts for phase in timing.program)),
+                             ("next_step", step_bits, timing.head_cycles)):
+        yield Operator(name, "int_add", f"uint{bits}", "control", 1, uses)
+    yield Operator("step_is_last", "int_cmp", f"uint{step_bits}", "control", 1, timing.head_cycles)
+
+    pes, all_pes = machine.rows * machine.cols, machine.array.rows * machine.array.cols
+    multiply, add = product_of(operand, operand, score), score.name
+    data = count.macs - count.checksum_macs
+    yield Operator("pe_multiply", "fp_mul", multiply, ARRAY, pes, data)
+    yield Operator("pe_add", "fp_add", add, ARRAY, pes, data)
+    yield Operator("checksum_pe_multiply", "fp_mul", multiply, GEMM, all_pes - pes, count.checksum_macs)
+    yield Operator("checksum_pe_add", "fp_add", add, GEMM, all_pes - pes, count.checksum_macs)
+
+    lanes, keys = machine.lanes, count.lane_keys
+    unit = "exp_pwl" if machine.exp.kind == "pwl" else "exp"
+    yield Operator("scale", "fp_mul", product_of(score, score, score), VECTOR, lanes, 2 * keys)
+    yield Operator("mask", "int_cmp", f"uint{machine.key_bits}", VECTOR, lanes, 2 * keys)
+    yield Operator("maximum", "fp_max", state.name, VECTOR, lanes, keys)
+    yield Operator("score_minus_max", "fp_add", widest(score, state).name, VECTOR, lanes, keys)
+    yield Operator("exp", unit, widest(score, exp).name, VECTOR, lanes, keys)
+    yield Operator("l_add", "fp_add", sum_of(state, exp, state), VECTOR, lanes, keys)
+    if machine.reciprocal:
+        yield Operator("reciprocal", "reciprocal_pwl", state.name, VECTOR, lanes, count.lane_blocks)
+        yield Operator("o_times_reciprocal", "fp_mul", product_of(state, state, output), VECTOR, lanes, count.lane_dims)
+    else:
+        yield Operator("o_by_l", "div", widest(state, output).name, VECTOR, lanes, count.lane_dims)
+    if machine.fused is not None:
+        yield from _fused(machine, count)
+    if machine.gemm is not None:
+        yield from _gemm(machine, count)
+
+
+def _encoder(machine: GemmMachine, count: _Counts, fused: bool) -> Iterator[Operator]:
+    component, prefix = (FUSED, "fused") if fused else (GEMM, "gemm")
+    operand, checker, lanes = machine.formats["operand"], machine.formats["checker"], machine.lanes
+    work = list(count.encoders(fused))
+    yield Operator(f"{prefix}_encode_add", "fp_add", sum_of(checker, operand, checker), component, lanes,
+                   lanes * sum(parts * group for parts, group, _ in work))
+    yield Operator(f"{prefix}_encode_rest", "fp_add", widest(checker, operand).name, component, lanes,
+                   lanes * sum(parts * words for parts, _, words in work))
+
+
+def _judge(machine: GemmMachine, component: str, prefix: str, compared: int, relative: bool) -> Iterator[Operator]:
+    checker = machine.formats["checker"]
+    yield Operator(f"{prefix}_residual", "fp_add", checker.name, component, 1, compared)
+    if relative:
+        yield Operator(f"{prefix}_larger", "fp_max", checker.name, component, 1, compared)
+        yield Operator(f"{prefix}_limit", "fp_mul", product_of(checker, checker, checker), component, 1, compared)
+    yield Operator(f"{prefix}_judge", "fp_cmp", checker.name, component, 1, compared)
+
+
+def _fused(machine: GemmMachine, count: _Counts) -> Iterator[Operator]:
+    fused, lanes = machine.fused, machine.lanes
+    state, output, checker = (machine.formats[role] for role in ("state", "output", "checker"))
+    assert fused is not None
+    yield from _encoder(machine, count, fused=True)
+    yield Operator("fused_c_add", "fp_add", sum_of(checker, state, checker), FUSED, lanes, count.lane_words)
+    yield Operator("fused_sum_add", "fp_add", sum_of(checker, output, checker), FUSED, lanes, count.lane_dims)
+    if machine.reciprocal:
+        yield Operator("c_times_reciprocal", "fp_mul", product_of(state, checker, checker), FUSED, lanes,
+                       count.lane_blocks)
+    else:
+        yield Operator("c_by_l", "div", widest(state, checker).name, FUSED, lanes, count.lane_blocks)
+    yield Operator("fused_read_lane", "mux", checker.name, FUSED, 2 * (lanes - 1), 2 * count.timing.n_queries)
+    yield Operator("fused_total", "fp_add", checker.name, FUSED, 2, 2 * count.timing.n_queries)
+    yield from _judge(machine, FUSED, "fused", count.fused_compared, fused.relative)
+
+
+def _gemm(machine: GemmMachine, count: _Counts) -> Iterator[Operator]:
+    gemm, cols = machine.gemm, machine.cols
+    state, checker = machine.formats["state"], machine.formats["checker"]
+    assert gemm is not None
+    yield from _encoder(machine, count, fused=False)
+    add = sum_of(checker, state, checker)
+    if gemm.rows:
+        stages = cols + gemm.words
+        yield Operator("row_add", "fp_add", add, GEMM, stages, stages * count.lines)
+        yield from _judge(machine, GEMM, "row", count.lines, gemm.relative)
+    if gemm.columns:
+        yield Operator("col_add", "fp_add", add, GEMM, cols, count.column_terms + count.column_words)
+        yield Operator("col_read", "mux", checker.name, GEMM, 2 * (cols - 1), 2 * count.columns)
+        yield from _judge(machine, GEMM, "col", count.columns, gemm.relative)
+    if gemm.correct:
+        yield Operator("fix_add", "fp_add", widest(state, checker).name, GEMM, 1, 0)
+
+
+def register_writes(machine: GemmMachine, timing: GemmTiming) -> dict[str, int]:
+    """Elements of each register array that are clocked in one head."""
+    count, inventory, gemm = _Counts(machine, timing), machine.inventory, machine.gemm
+    found = {register.name: register.size * count.product_cycles for register in machine.array.inventory}
+    if machine.array.dataflow.loads:
+        found["s"] = inventory["s"].size * machine.array.rows * count.folds
+    else:
+        found["s"] = count.macs
+    keys, blocks, words = count.lane_keys, count.lane_blocks, count.lane_words
+    found |= {"phase": len(timing.program), "part": sum(phase.parts for phase in timing.program),
+              "step": timing.head_cycles, "scale": 0}
+    found |= {"bound": blocks, "seen": keys + blocks, "m": keys + blocks, "l": keys + 2 * blocks, "scaled": 2 * keys,
+              "x_in": 2 * keys + count.lane_dims + words, "out": count.lane_dims, "recip": blocks}
+    found |= dict.fromkeys(("allow", "ds", "p", "p_out"), keys)
+    for prefix, fused in (("fused", True), ("gemm", False)):
+        work = list(count.encoders(fused))
+        found[f"{prefix}_in"] = machine.lanes * sum(parts * group for parts, group, _ in work)
+        found[f"{prefix}_acc"] = machine.lanes * sum(parts * (group + 1 + many) for parts, group, many in work)
+        found[f"{prefix}_word"] = machine.lanes * sum(parts * many for parts, _, many in work)
+        found |= dict.fromkeys((f"{prefix}_threshold", f"{prefix}_enable"), 0)
+    found |= {"fused_c": words + blocks, "fused_sum": count.lane_dims + blocks, "fused_term": blocks}
+    found |= dict.fromkeys(("fused_pred", "fused_act"), timing.n_queries + count.fused_compared)
+    found |= dict.fromkeys(("fused_residual", "fused_limit", "fused_alarm"), count.fused_compared)
+    for name in ("row_act", "row_pred", "row_hold", "row_residual", "row_limit", "row_valid", "col_residual",
+                 "col_limit", "col_valid"):
+        if name in inventory:
+            found[name] = inventory[name].size * count.edge_cycles
+    if gemm is not None:
+        found |= {"col_act": count.column_terms, "col_pred": count.column_words}
+        found["gemm_alarm"] = (count.lines if gemm.rows else 0) + (count.columns if gemm.columns else 0)
+        checked_folds = sum(product.folding.folds for product in timing.products.values() if product.checked)
+        found |= dict.fromkeys(("fix_rows", "fix_cols"), checked_folds)
+        found |= dict.fromkeys(("fix_row", "fix_col", "fix_value"), 0)
+    return {register.name: found[register.name] for register in inventory}
+
+
+def _sram(machine: GemmMachine, timing: GemmTiming) -> dict[str, int]:
+    """Elements read from and written to each memory: operands as the array reads them, checksum words with them; sums
+    of a product with those read back; what encoders and the vector unit read and write."""
+    qk, pv = (timing.products[name].folding.traffic for name in ("qk", "pv"))
+    n_queries, n_keys, d = timing.n_queries, timing.n_keys, machine.head_dim
+    found = {
+        "q": qk.a_reads, "k": qk.b_reads, "v": pv.b_reads, "s": qk.sum_reads + qk.sum_writes + 2 * n_queries * n_keys,
+        "p": pv.a_reads + n_queries * n_keys, "l": 2 * n_queries,
+        "u": pv.sum_reads + pv.sum_writes + n_queries * (d + machine.fused_words), "o": n_queries * d,
+    }
+    for phase in timing.program:
+        if phase.name.startswith("encode_"):
+            tensor = encoded_tensor(phase.name, machine.flow)
+            group, words, k = encoder_work(machine, timing, phase.name)
+            groups = phase.parts // -(-k // machine.lanes)
+            found[tensor] += groups * k * (group + words)
+    return found
+
+
+def encoded_tensor(phase: str, flow: str) -> str:
+    """The tensor that an encoder phase reads."""
+    from accel_sim.machines.gemm_timing import encoded
+
+    return "v" if phase == "encode_v" else encoded(phase, flow)
+
+
+def gemm_activity(machine: GemmMachine, timing: GemmTiming) -> Activity:
+    """Everything that one head makes the machine do."""
+    formats = machine.formats
+    role = {**dict.fromkeys("qkvp", "operand"), "s": "score", "l": "state", "u": "state", "o": "output"}
+    return Activity(
+        cycles=timing.head_cycles,
+        operators=tuple(operator for operator in _operators(machine, timing) if operator.instances),
+        register_writes=register_writes(machine, timing),
+        sram_elements=_sram(machine, timing),
+        sram_formats={tensor: formats[name] for tensor, name in role.items()},
+    )

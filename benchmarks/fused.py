@@ -1,0 +1,82 @@
+"""How fast the fused machine's engines are: PE-cycles/s stepped, milliseconds a fault-free head, injections/s replayed.
+
+Run: python benchmarks/fused.py [--faults 100000]
+"""
+
+from __future__ import annotations
+
+import argparse
+from types import SimpleNamespace
+
+import numpy as np
+from timing import best
+
+from accel_sim.config.fused import FusedArchitecture, FusedFormats
+from accel_sim.engines.replay.types import FALL_BACK
+from accel_sim.faults.universe import Universe
+from accel_sim.fused.golden import golden_run
+from accel_sim.fused.replay import FusedReplay
+from accel_sim.fused.stepped import SteppedFused
+from accel_sim.machines.fused import FusedMachine
+from accel_sim.numerics.arithmetic import mul_vs
+
+
+def machine(size: int, operand: str = "bf16") -> FusedMachine:
+    """An array with a check unit of one column."""
+    unit = SimpleNamespace(kind="fused_output", columns=1, granularity="head",
+                           threshold=SimpleNamespace(kind="absolute"))
+    config = SimpleNamespace(
+        architecture=FusedArchitecture(head_dim=size, formats=FusedFormats(operand=operand)),  # type: ignore[arg-type]
+        checker=SimpleNamespace(units=(unit,)), faults=SimpleNamespace(register_format=None))
+    return FusedMachine(config)
+
+
+def head(m: FusedMachine, queries: int, keys: int) -> SimpleNamespace:
+    """Normal operands, no mask."""
+    rng = np.random.default_rng(1)
+
+    def operands(rows: int) -> np.ndarray:
+        drawn = rng.standard_normal(rows * m.size)
+        out = np.empty_like(drawn)
+        mul_vs(out, drawn, 1.0, m.formats["operand"].rounding(), 0.0)
+        return out.reshape(rows, m.size)
+
+    return SimpleNamespace(q=operands(queries), k=operands(keys), v=operands(keys),
+                           bound=np.full(queries, keys - 1, dtype=np.int64), limits={"fused_output": 0.5})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--faults", type=int, default=100_000)
+    options = parser.parse_args()
+
+    print(f"{'N':>4} {'operand':>8} {'queries':>8} {'keys':>6} {'cycles':>8} {'stepped ms':>11} {'PE-cycles/s':>12} "
+          f"{'golden ms':>10}")
+    for size, operand in ((16, "bf16"), (32, "bf16"), (32, "fp32"), (64, "bf16"), (128, "bf16")):
+        m = machine(size, operand)
+        job = head(m, 4 * size, 4 * size)
+        engine = SteppedFused(m, job)
+        stepped = best(engine.run, 3)
+        golden = best(lambda m=m, job=job: golden_run(m, job), 3)  # type: ignore[misc]
+        cycles = engine.timing.head_cycles
+        print(f"{size:4} {operand:>8} {4 * size:8} {4 * size:6} {cycles:8} {stepped * 1e3:11.1f} "
+              f"{cycles * size * size / stepped:12.3g} {golden * 1e3:10.2f}", flush=True)
+
+    m = machine(32)
+    replay = FusedReplay(m, head(m, 256, 256))
+    universe = Universe.of(m.inventory, replay.timing.head_cycles)
+    points = universe.points(universe.draw(1, 0, options.faults))
+    offset, arith, stored = (np.array(values, dtype=np.int64) for values in (
+        [m.inventory.offsets[r.name] for r in universe.registers], [r.format.codec for r in universe.registers],
+        [r.stored.codec for r in universe.registers]))
+    register, cycle = points.register, points.cycle.astype(np.int64)
+    arguments = (offset[register] + points.element, cycle, cycle, np.zeros(options.faults, np.int64),
+                 np.uint64(1) << points.bit.astype(np.uint64), arith[register], stored[register])
+    seconds = best(lambda: replay.outcomes(*arguments), 3)
+    out = replay.outcomes(*arguments)
+    print(f"\nreplay, N = 32, 256 queries, 256 keys, uniform flips: {options.faults / seconds:.3g} injections/s; "
+          f"{100 * np.mean(out.status == FALL_BACK):.3f} % fall back to the stepped engine")
+
+
+if __name__ == "__main__":
+    main()
