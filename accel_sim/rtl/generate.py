@@ -51,7 +51,6 @@ def _name(machine: LanesMachine) -> str:
 
 
 def _constants(machine: LanesMachine) -> Iterator[str]:
-    a = machine.config.architecture
     d, key_bits = machine.head_dim, machine.key_bits
     tile_bits = machine.key_tile.bit_length() - 1
     row_bits = bits_for(machine.lanes)

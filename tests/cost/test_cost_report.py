@@ -92,7 +92,7 @@ def test_off_chip_bytes_also_cross_the_sram(machine: Any, table: Technology) -> 
 
 def test_a_bill_beside_that_of_the_unprotected_design_is_the_overhead(machine: Any, table: Technology) -> None:
     """On a lanes machine, whose check unit is a component of its own and changes nothing else but the time."""
-    checked, plain = machine(), machine(checker={"units": []})
+    checked, plain = machine(), machine(unit=None)
     found, own = area(checked, table).beside(area(plain, table)), area(checked, table).overhead("core")
     assert (found.value, found.low, found.high) == pytest.approx((own.value, own.low, own.high))
     assert area(plain, table).beside(area(plain, table)).value == 0.0
