@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from accel_sim.engines.job import Job
     from accel_sim.engines.result import RunResult
     from accel_sim.machines.machine import Machine, Sram
+    from accel_sim.output_units.machine import OutputMachine
     from accel_sim.system import RecoveryCost
 
 
@@ -88,10 +89,15 @@ def part_of(kind: str, part: str) -> Any:
 
 
 def make_machine(config: Config) -> Machine:
-    """The machine that a config describes, with what protects its registers. Raises ConfigError where it cannot be."""
+    """The machine that a config describes, with the check units that read its output buffer back, and with what
+    protects its registers. Raises ConfigError for one that cannot be."""
     from accel_sim.config.protection import PROTECTION_UNITS
 
     machine: Any = part_of(config.architecture.kind, "machine")(config)
+    if config.checker.units:
+        from accel_sim.output_units.machine import with_output_units
+
+        machine = with_output_units(machine)
     protections = [unit for unit in config.checker.units if isinstance(unit, PROTECTION_UNITS)]
     if protections:
         from accel_sim.protection.machine import ProtectedMachine
@@ -100,8 +106,8 @@ def make_machine(config: Config) -> Machine:
     return cast("Machine", machine)
 
 
-def bare(machine: Machine) -> Any:
-    """A machine without what is wrapped around it: what its own parts know."""
+def bare(machine: Any) -> Any:
+    """A machine, or an engine, without what is wrapped around it: what its own parts know."""
     while (around := _wrapper(machine)) is not None:
         machine = around.bare
     return machine
@@ -112,13 +118,27 @@ def _wrapper(machine: Any) -> Any:
     return machine if hasattr(machine, "bare") else None
 
 
+def _reader(machine: Any) -> OutputMachine | None:
+    """What reads the output buffer back, of all that is wrapped around a machine."""
+    while (around := _wrapper(machine)) is not None:
+        if getattr(type(around), "reads_back", False):
+            return cast("OutputMachine", around)
+        machine = around.bare
+    return None
+
+
 def simulate_system(machine: Machine, memory: Memory, n_queries: int, n_keys: int, **options: Any) -> Any:
     """Time and traffic of one head with its memory around it: a `SystemRun` or a `ProgramRun`."""
-    return part_of(machine.kind, "system")(bare(machine), memory, n_queries, n_keys, **options)
+    run = part_of(machine.kind, "system")(bare(machine), memory, n_queries, n_keys, **options)
+    reader = _reader(machine)
+    return run if reader is None else reader.in_system(run)
 
 
 def recovery_cost(machine: Machine, memory: Memory, n_queries: int, n_keys: int) -> RecoveryCost:
     """What an alarm costs."""
+    reader = _reader(machine)
+    if reader is not None:
+        return reader.recovery(simulate_system(machine, memory, n_queries, n_keys))
     cost: RecoveryCost = part_of(machine.kind, "recovery")(bare(machine), memory, n_queries, n_keys)
     return cost
 
@@ -132,12 +152,13 @@ def srams_of(machine: Machine, timing: Any) -> tuple[Sram, ...]:
 def run_golden(machine: Machine, job: Job) -> RunResult:
     """The fault-free run of a job, without the stepped engine."""
     result: RunResult = part_of(machine.kind, "golden")(bare(machine), job)
-    if "step" not in job.stalls:
-        return result
-    from accel_sim.engines.clocked import on_clock, step_clock
+    if "step" in job.stalls:
+        from accel_sim.engines.clocked import on_clock, step_clock
 
-    n_queries, n_keys, _ = job.shape
-    return on_clock(result, step_clock(machine.timing(n_queries, n_keys), job))
+        n_queries, n_keys, _ = job.shape
+        result = on_clock(result, step_clock(machine.timing(n_queries, n_keys), job))
+    reader = _reader(machine)
+    return result if reader is None else reader.judged(job, result)
 
 
 def stepped_engine(machine: Machine, job: Job) -> Any:

@@ -63,6 +63,8 @@ def rows() -> Iterator[Row]:
             yield Row(config, "gemm rows, 2 columns", [gemm(columns=2)])
             yield Row(config, "gemm both, corrects", [gemm(sides="both", correct=True, columns=2)])
             yield Row(config, "gemm rows (qk) + fused_output", [gemm(products=["qk"]), fused_output()])
+        if config == "lanes-d32":
+            yield Row(config, "invariants", [{"kind": "invariants"}])
         for kind in ("parity", "secded", "dmr", "tmr"):
             yield Row(config, kind, [{"kind": kind}])
         yield Row(config, "fused_output + parity of control",

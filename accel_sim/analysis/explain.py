@@ -105,7 +105,7 @@ def explain(assembly: Assembly, head: HeadId, fault: Fault) -> Explanation:
     differs = np.any(golden.output.view(np.int64) != faulty.output.view(np.int64), axis=1)
     harm = severity(golden.output, faulty.output, machine.formats["output"].codec)
     alarm = faulty.raised[1]
-    holds, word = _word(engine, register, fault, golden, faulty) if isinstance(register, Memory) else (
+    holds, word = _word(engine, register, fault, faulty) if isinstance(register, Memory) else (
         machine.occupant(timing, register, fault.index, machine_cycle), None)
     # A check bit, a word without a row, or what a protection kept from the logic.
     unread = word is not None or machine is not bare(machine)
@@ -141,12 +141,14 @@ def explain(assembly: Assembly, head: HeadId, fault: Fault) -> Explanation:
     )
 
 
-def _word(engine: Any, memory: Memory, fault: Fault, golden: RunResult,
-          faulty: RunResult) -> tuple[Occupant | None, WordStory]:
+def _word(engine: Any, memory: Memory, fault: Fault, faulty: RunResult) -> tuple[Occupant | None, WordStory]:
     """What a struck word held, and what became of it."""
-    cycles = engine.clock.machine_cycles(golden.cycles)
-    come = told(engine.machine, engine.job, golden.output, cycles, memory, engine.memories.resident,
-                faults_of(fault, memory, golden.cycles))
+    machine = bare(engine)  # without what reads its output buffer back
+    run = machine.golden()
+    if fault.cycle >= run.cycles:
+        return None, WordStory(memory, None, "not read", faulty.memory_alarm_cycle)
+    come = told(machine.machine, engine.job, run.output, engine.clock.machine_cycles(run.cycles), memory,
+                engine.memories.resident, faults_of(fault, memory, run.cycles))
     read, row = int(come.read_cycle[0]), int(come.row[0])
     if read < 0:
         decoder = "not read"

@@ -17,7 +17,7 @@ from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import KINDS
 from accel_sim.faults.outcome import relative_l2
 from accel_sim.faults.universe import Points
-from accel_sim.kinds import replay_engine, stepped_engine
+from accel_sim.kinds import bare, replay_engine, stepped_engine
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.memories import Memory
 
@@ -112,13 +112,19 @@ class ReplayInjector:
         """Records of faults in the words of one memory."""
         assert isinstance(memory, Memory)
         engine = self.engine(head)
-        ops, bits, last = self._strikes(points, kinds, rows, engine.golden.cycles)
+        machine = bare(engine)  # without what reads its output buffer back
+        late = batch["cycle"][rows] >= machine.golden.cycles
+        if late.any():  # every word has left the memory by then
+            self._clean(batch, rows[late], engine)
+            batch["old_value"][rows[late]] = batch["new_value"][rows[late]] = np.nan
+            rows = rows[~late]
+        ops, bits, last = self._strikes(points, kinds, rows, machine.golden.cycles)
         bit, cycles = points.bit[rows], points.cycle[rows]
         data, check = split_masks(bit, bits, memory.word_bits)
         bank, row, word = np.unravel_index(points.element[rows], memory.shape)
         faults = SramFaults(bank.astype(np.int64), row.astype(np.int64), word.astype(np.int64), bit, cycles, last, ops,
                             data, check)
-        come = told(engine.machine, engine.job, engine.golden.output, engine.machine_cycles, memory,
+        come = told(machine.machine, machine.job, machine.golden.output, machine.machine_cycles, memory,
                     self.assembly.memories.resident, faults)
         self._clean(batch, rows, engine)
         batch["old_value"][rows], batch["new_value"][rows] = come.old_value, come.new_value
@@ -126,7 +132,9 @@ class ReplayInjector:
         if flips.size:
             self._fill(batch, rows[flips], engine, self._flipped(engine, come, memory, flips))
         changed = np.flatnonzero(come.what == DELIVERED)
-        if changed.size:
+        if changed.size and machine.golden.cycles < engine.golden.cycles:  # check units read those rows
+            come.what[changed] = RUN
+        elif changed.size:
             self._deliver(batch, rows[changed], engine, memory, come.row[changed], word[changed],
                           come.delivered[changed])
         self._memory_alarm(batch, rows, come.alarm_cycle)
@@ -138,9 +146,9 @@ class ReplayInjector:
         n = len(at)
         codecs = (np.tile(np.array(fmt.codec, dtype=np.int64), (n, 1)) for fmt in (memory.format, memory.stored))
         # A wrong word is protected anew when it is written into its register: no strike that a protection would see.
-        bare = getattr(engine, "bare", engine)
-        replayed: Outcomes = bare.outcomes(come.slot[at], come.cycle[at], come.cycle[at], np.zeros(n, dtype=np.int64),
-                                           come.mask[at], *codecs)
+        unprotected = engine.bare if hasattr(engine, "protection") else engine
+        replayed: Outcomes = unprotected.outcomes(come.slot[at], come.cycle[at], come.cycle[at],
+                                                  np.zeros(n, dtype=np.int64), come.mask[at], *codecs)
         return replayed
 
     def _clean(self, batch: Batch, rows: np.ndarray, engine: Any) -> None:

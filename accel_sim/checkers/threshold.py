@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from accel_sim.config.checker import OutputUnitSection
 from accel_sim.config.errors import ConfigError
 from accel_sim.engines.job import make_job
 from accel_sim.kinds import bare, part_of, run_golden
@@ -72,7 +73,7 @@ def _threshold(machine: Machine, unit: Any, workload: Workload) -> Threshold:
     elif spec.kind == "relative":
         limit = scan = spec.value
     elif spec.kind == "bound":
-        bounds = part_of(machine.kind, "bounds")
+        bounds = None if isinstance(unit, OutputUnitSection) else part_of(machine.kind, "bounds")
         if bounds is None:
             index = [u.kind for u in machine.config.checker.units].index(unit.kind)
             raise ConfigError.at(machine.config, f"checker.units.{index}.threshold.kind",

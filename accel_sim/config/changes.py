@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from accel_sim.config.errors import ConfigError, Problem
 from accel_sim.config.explain import Slot, field_slot
+from accel_sim.config.installed import BadPackage
 from accel_sim.config.root import Config
 from accel_sim.config.tree import Node, from_plain, put
 
@@ -55,7 +56,10 @@ def _with_default_kinds(tree: Node, path: tuple[str, ...]) -> Node:
             if kind is None and default is not None:
                 kind = default
                 tree = put(tree, here, from_plain({"kind": kind}))
-            slot = Slot(slot.kinds.by_name.get(str(kind)))
+            try:
+                slot = Slot(slot.kinds.section(str(kind)))
+            except BadPackage as error:
+                raise ConfigError(Problem(str(error), ".".join(here))) from None
     return tree
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, Field
 
+from accel_sim.config.installed import CHECK_UNITS
 from accel_sim.config.protection import PROTECTION_UNITS, RegisterProtection
 from accel_sim.config.sections import SEED_MAX, Clash, Kinds, Many, Section
 
@@ -135,8 +136,39 @@ class GemmUnit(Section):
             yield Clash(("correct", "sides"), f"correcting needs sides: both (got {self.sides})")
 
 
+class OutputUnitSection(Section):
+    """What all check units on the output buffer state: each has a `kind` of its own (docs/output-units.md)."""
+
+    kind: str
+    threshold: Threshold = Field(default=CalibratedThreshold(), description="What residual raises the alarm.")
+
+
+Invariant: TypeAlias = Literal["range"]
+
+
+class InvariantsUnit(OutputUnitSection):
+    """What is true of every attention output, whatever Q, K and V are, checked on the finished rows."""
+
+    kind: Literal["invariants"] = Field(default="invariants", description="Selects the invariants of the outputs.")
+    which: Annotated[Many[Invariant], Field(min_length=1)] = Field(
+        default=("range",),
+        description="Invariants that are checked. `range`: an output is an average of values, so each element lies "
+        "between the smallest and the largest value of its column.",
+    )
+    threshold: Threshold = Field(
+        default=AbsoluteThreshold(value=0.0078125),
+        description="How far outside an element may lie: rounding can put it there by a little.",
+    )
+
+    def clashes(self) -> Iterator[Clash]:
+        if len(set(self.which)) < len(self.which):
+            yield Clash(("which",), "each invariant is named once")
+
+
+# Sections of other packages' units are allowed too, but unknown here: each is a subclass of OutputUnitSection.
 Unit: TypeAlias = Annotated[
-    FusedOutputUnit | GemmUnit | RegisterProtection, Kinds(FusedOutputUnit, GemmUnit, *PROTECTION_UNITS)
+    FusedOutputUnit | GemmUnit | InvariantsUnit | RegisterProtection,
+    Kinds(FusedOutputUnit, GemmUnit, InvariantsUnit, *PROTECTION_UNITS, group=CHECK_UNITS),
 ]
 
 

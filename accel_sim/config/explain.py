@@ -152,8 +152,9 @@ def _walk(
     for part in location:
         if slot is None:
             break
-        if slot.kinds is not None and part in slot.kinds.by_name:
-            slot = Slot(slot.kinds.by_name[str(part)])
+        kind = slot.kinds.section(part) if slot.kinds is not None and isinstance(part, str) else None
+        if kind is not None:
+            slot = Slot(kind)
             continue
         section, items = slot.section, slot.items
         if section is not None and slot.kinds is None:
@@ -177,13 +178,14 @@ def _message(
         return path, f"unknown key{did_you_mean(path[-1], names)} (allowed here: {', '.join(names)})"
     if kind == "missing":
         return path, f"is required ({allowed(slot) if slot else 'a value'})"
+    if kind == "installed":
+        return (*path, "kind"), context["text"]
     if kind == "union_tag_not_found" and slot is not None and slot.kinds is not None:
-        return path, f'needs a "kind": {any_of(list(slot.kinds.by_name))}'
+        return path, f'needs a "kind": {_any_kind(slot.kinds)}'
     if kind == "union_tag_invalid" and slot is not None and slot.kinds is not None:
-        names = list(slot.kinds.by_name)
         got = value.get("kind") if isinstance(value, dict) else value
-        hint = did_you_mean(got, names) if isinstance(got, str) else ""
-        return (*path, "kind"), f"must be {any_of(names)} (got {shown(got)}){hint}"
+        hint = did_you_mean(got, [*slot.kinds.by_name, *slot.kinds.installed]) if isinstance(got, str) else ""
+        return (*path, "kind"), f"must be {_any_kind(slot.kinds)} (got {shown(got)}){hint}"
     bound = {
         "greater_than_equal": ("at least", "ge"),
         "greater_than": ("above", "gt"),
@@ -205,6 +207,12 @@ def _message(
         what = "items" if kind == "too_long" else "characters"
         return path, f"must have at most {context['max_length']} {what}"
     return path, _wrong(slot, value)
+
+
+def _any_kind(kinds: Kinds) -> str:
+    """Built-in kinds, and those that other packages have installed."""
+    installed = f", or an installed one: {any_of(kinds.installed)}" if kinds.installed else ""
+    return any_of(list(kinds.by_name)) + installed
 
 
 def _wrong(slot: Slot | None, value: object) -> str:

@@ -44,7 +44,7 @@ def reference_markdown() -> str:
         "underscores.",
         "- A file named in a config lies beside the config that states it, or is one of the shipped ones.",
     ]
-    for title, section in dict(_sections(Slot(Config), "")).items():
+    for title, section in _titled(_sections(Slot(Config), "")).items():
         rows = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
         rows += [
             _row(section, name) for name in sorted(section.model_fields, key=lambda name: name != "kind")
@@ -53,19 +53,29 @@ def reference_markdown() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _sections(slot: Slot, key: str) -> Iterator[tuple[str, type[Section]]]:
-    """Every section at and below a slot, with its heading; one that several kinds have comes up with each."""
+def _titled(found: Iterator[tuple[str, str, type[Section]]]) -> dict[str, type[Section]]:
+    """Sections by heading, each once; where kinds have different sections under one key, later ones name their kind."""
+    titled: dict[str, type[Section]] = {}
+    for title, of, section in found:
+        if titled.setdefault(title, section) is not section:
+            titled[f"{title} of kind `{of}`"] = section
+    return titled
+
+
+def _sections(slot: Slot, key: str, of: str = "") -> Iterator[tuple[str, str, type[Section]]]:
+    """Every section at and below a slot, with its heading and the kind of the section that it is part of; one that
+    several kinds have comes up with each."""
     if slot.items is not None:
-        yield from _sections(slot.items, f"{key}[]")
+        yield from _sections(slot.items, f"{key}[]", of)
         return
     kinds = slot.kinds.by_name if slot.kinds is not None else {"": slot.section}
     for kind, section in kinds.items():
         if section is None:
             continue
         title = f"`{key}`" if key else "Top level"
-        yield f"{title}, kind `{kind}`" if kind else title, section
+        yield f"{title}, kind `{kind}`" if kind else title, of, section
         for name in section.model_fields:
-            yield from _sections(field_slot(section, name), f"{key}.{name}" if key else name)
+            yield from _sections(field_slot(section, name), f"{key}.{name}" if key else name, kind or of)
 
 
 def _row(section: type[Section], name: str) -> str:

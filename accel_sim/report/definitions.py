@@ -131,7 +131,7 @@ SECTIONS: tuple[Section, ...] = (
         D("check_units[].unit", "check unit", "", "kind of the check unit"),
         D("check_units[].threshold_kind", "threshold", "", "absolute, relative, calibrated or bound"),
         D("check_units[].threshold", "threshold", "output units", "value of the threshold register; for kind relative, a fraction "
-          "of the larger of |predicted| and |actual|"),
+          "of the larger of |predicted| and |actual|, or of the magnitude that a unit on the output buffer gives"),
         D("check_units[].scan_threshold", "scan threshold", "output units", "the same for comparisons inside a block, on undivided "
           "sums; null where there are none"),
         D("check_units[].threshold_origin", "threshold", "", "how the threshold came about, in words"),
@@ -139,7 +139,7 @@ SECTIONS: tuple[Section, ...] = (
           "set (kind calibrated)"),
         D("check_units[].calibration_heads", "calibration heads", "heads", "fault-free heads that the threshold was set on"),
         D("check_units[].residual", "largest residual", "output units", "largest |predicted − actual| of the fault-free run, over "
-          "all heads and comparisons"),
+          "all heads and comparisons; of a unit on the output buffer, largest |residual|"),
         D("check_units[].limit", "limit there", "output units", "what that comparison allows"),
         D("check_units[].margin", "margin", "", "smallest limit / |residual| of all comparisons: how far a clean run is from a "
           "false alarm; Infinity if every residual is 0"),
@@ -152,7 +152,8 @@ SECTIONS: tuple[Section, ...] = (
         D("check_units[].false_alarm_rate.low", "low", "", "lower end of its 95 % Jeffreys interval"),
         D("check_units[].false_alarm_rate.high", "high", "", "upper end"),
         D("check_units[].alarm_delay_cycles", "alarm delay", "cycles", "from the last row of a unit of work standing in the output "
-          "register until the alarm of that unit can be read, without stalls"),
+          "register (of a unit on the output buffer: in the register it is read back to) until its alarm can be read, without "
+          "stalls"),
         D("check_units[].longest_wait_cycles", "longest wait", "cycles", "longest time between two cycles in which an alarm "
           "can be read first, or from the start of the head to the first; a fault that comes too late for one comparison waits "
           "for the next"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import accel_sim
 from accel_sim.config import Config, config_hash, load_config, to_dict
+from accel_sim.config.checker import OutputUnitSection
 
 if TYPE_CHECKING:
     from accel_sim.analysis.explain import Explanation
@@ -433,9 +434,19 @@ def _check(run: Simulation, unit: Any) -> dict[str, Any]:
             "low": rate.low if rate else None,
             "high": rate.high if rate else None,
         },
-        "alarm_delay_cycles": getattr(run.assembly.timing, "alarm_delay_cycles", None),
+        "alarm_delay_cycles": _alarm_delay(run, unit),
         "longest_wait_cycles": longest_wait(of_head),
     }
+
+
+def _alarm_delay(run: Simulation, unit: Any) -> int | None:
+    """Cycles from the last row of a unit of work standing in the register that the check unit takes it from."""
+    if isinstance(unit, OutputUnitSection):
+        from accel_sim.output_units.judge import ROW_TO_ALARM
+
+        return ROW_TO_ALARM
+    delay: int | None = getattr(run.assembly.timing, "alarm_delay_cycles", None)
+    return delay
 
 
 def _size(residual: float) -> float:
@@ -448,6 +459,8 @@ def threshold_origin(run: Simulation, unit: Any) -> str:
     spec, limits = unit.threshold, run.limits[unit.kind]
     if spec.kind == "absolute":
         return f"{spec.value:g}, as the config states, rounded to {run.machine.formats['checker'].name}"
+    if spec.kind == "relative" and isinstance(unit, OutputUnitSection):
+        return f"{spec.value:g} of the magnitude that the unit gives for a row, as the config states"
     if spec.kind == "relative":
         return f"{spec.value:g} of the larger of |predicted| and |actual|, as the config states"
     if spec.kind == "bound":

@@ -52,10 +52,11 @@ class ProgramRun:
         return {"step": self.step_stall}
 
     def held_by_span(self, timing: ProgramTiming) -> Iterator[int]:
-        """Cycles held before each of `ProgramTiming.spans`."""
+        """Cycles held before each of `ProgramTiming.spans`; none in what follows the program's last step."""
         if len(timing.steps) != len(self.step_stall):
             raise ValueError(f"{len(timing.steps)} steps, but {len(self.step_stall)} were simulated")
-        return (int(held) for held in self.step_stall)
+        behind = sum(1 for _ in timing.spans()) - len(self.step_stall)
+        return (int(held) for held in (*self.step_stall, *[0] * behind))
 
     @property
     def stall_cycles(self) -> int:

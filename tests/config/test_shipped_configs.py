@@ -13,7 +13,6 @@ from accel_sim.config import (
     CapturedWorkload,
     ConfigError,
     FusedOutputUnit,
-    LanesArchitecture,
     PwlExp,
     ReciprocalPwlDivide,
     load_config,
@@ -35,8 +34,7 @@ def test_a_shipped_config_loads_and_bears_its_own_name(name):
     config = load_config(name)
     assert config.name == name
     assert config.description
-    assert isinstance(config.architecture, LanesArchitecture)
-    assert len(config.checker.units) == 1
+    assert config.checker.units
 
 
 @pytest.mark.parametrize(("name", "head_dim"), [("paper-d64", 64), ("paper-d128", 128)])

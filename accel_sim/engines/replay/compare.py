@@ -8,7 +8,7 @@ from accel_sim.engines.lanes_step import HEAD, KEY_TILE, limit_of, over
 from accel_sim.engines.replay.chains import binary32, canonical, same_bits
 from accel_sim.engines.replay.types import COLUMN, DROPPED, ROW
 from accel_sim.faults.outcome import compare_rows, compare_values
-from accel_sim.numerics.arithmetic import add, sub
+from accel_sim.numerics.arithmetic import add, move, sub
 from accel_sim.numerics.jit import inner
 from accel_sim.numerics.rounding import quiet
 
@@ -136,6 +136,28 @@ def measure(n, block, st, g, codec, w, out):
             out.nonfinite[n] += nonfinite
             out.rows[n] += rows
     out.differs[n] = out.rows[n] > 0
+
+
+@inner
+def keep_rows(n, block, st, g, w, sink):
+    """Put the rows of a block that fault n changes in any bit into the sink, which has room for them."""
+    first = block * g.lanes
+    for i in range(first, min(first + g.lanes, g.n_queries)):
+        mark = w.changed[i - first]
+        if mark != COLUMN and mark != ROW and mark != DROPPED:
+            continue
+        at = sink.filled[0]
+        changed = mark == COLUMN
+        if changed:
+            move(sink.row[at], st.o[i])
+            sink.row[at, w.column[0]] = w.rows[i - first, w.column[0]]
+        else:
+            for t in range(g.head_dim):
+                sink.row[at, t] = w.rows[i - first, t]
+                changed = changed or not same_bits(w.rows[i - first, t], st.o[i, t])
+        if changed:
+            sink.fault[at], sink.query[at] = n, i
+            sink.filled[0] += 1
 
 
 @inner

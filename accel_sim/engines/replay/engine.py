@@ -9,6 +9,7 @@ the stepped engine from the checkpoint before them.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,7 @@ from accel_sim.engines.lanes_golden import add_terms
 from accel_sim.engines.replay.codes import ADDRESS, IN_LANE, OTHER, code_of
 from accel_sim.engines.replay.kernel import keep_golden, replay_all, rows_again
 from accel_sim.engines.replay.store import Store
-from accel_sim.engines.replay.types import Clockwork, Faults, Outcomes, Scratch, Where
+from accel_sim.engines.replay.types import Clockwork, Faults, Outcomes, RowSink, Scratch, Where, row_sink
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection, SteppedEngine
 from accel_sim.faults.fault import Fault
@@ -32,6 +33,9 @@ from accel_sim.machines.lanes_schedule import SHARED_BY_LANES, pipeline_stage, s
 
 KEPT_BYTES = 1 << 27
 """Room for rows under another scale or key count, counted in doubles (most are kept as binary32)."""
+
+SINK_ELEMENTS = 1 << 20
+"""Room for changed rows, in elements."""
 
 MIN_SPACING, MAX_KEPT = 16, 16
 """Golden accumulators are kept every so many keys: not closer than the first, and not more than the second of them."""
@@ -67,7 +71,10 @@ def where(machine: LanesMachine) -> Where:
 
 
 class ReplayEngine:
-    """The golden run of one job, ready to have faults replayed on it."""
+    """The golden run of one job, ready to have faults replayed on it. gives_rows: `outcomes` can hand over the rows
+    that change."""
+
+    gives_rows = True
 
     def __init__(self, machine: LanesMachine, job: Job) -> None:
         self.machine, self.job = machine, job
@@ -85,8 +92,13 @@ class ReplayEngine:
         self._kept: OrderedDict[tuple[int, int, int, int, float], tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     def outcomes(self, slots: np.ndarray, cycles: np.ndarray, last_cycles: np.ndarray, ops: np.ndarray,
-                 masks: np.ndarray, arith: np.ndarray, stored: np.ndarray) -> Outcomes:
-        """Replay faults; see `replay.types.Faults` for the arrays, and `replay.types.Outcomes` for what they get."""
+                 masks: np.ndarray, arith: np.ndarray, stored: np.ndarray,
+                 changed: Callable[[RowSink], None] | None = None) -> Outcomes:
+        """Replay faults; see `replay.types.Faults` for the arrays, and `replay.types.Outcomes` for what they get.
+
+        changed: is handed the output rows that faults change, those of one fault all at once and of many faults at a
+        time, in a sink that is used again afterwards.
+        """
         n = len(slots)
         out = Outcomes(
             status=np.zeros(n, np.int64), differs=np.zeros(n, np.bool_), alarm_cycle=np.zeros(n, np.int64),
@@ -96,9 +108,19 @@ class ReplayEngine:
         )
         order = np.argsort(cycles, kind="stable")  # block after block: what a block needs is set up once
         faults = Faults(slots, cycles, last_cycles, ops, masks, arith, stored)
-        replay_all(order, faults, self._where, self._clockwork, self.store, self._g, self.roundings, self._data,
-                   self._codec, self._scratch, out)
+        sink, done = row_sink(0 if changed is None else self._sink_room, self._g.head_dim), 0
+        while done < n:
+            sink.filled[0] = 0
+            done = replay_all(order, done, faults, self._where, self._clockwork, self.store, self._g, self.roundings,
+                              self._data, self._codec, self._scratch, sink, out)
+            if changed is not None:
+                changed(sink)
         return out
+
+    @property
+    def _sink_room(self) -> int:
+        """Rows that a sink holds: all that one fault can change, and up to some megabytes of more."""
+        return max(self._g.lanes, SINK_ELEMENTS // self._g.head_dim)
 
     def inject(self, fault: Fault, stepped: SteppedEngine) -> Injection:
         """One fault that `outcomes` has left: told from the golden run where it can be, else run by `stepped`, the

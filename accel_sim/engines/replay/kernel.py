@@ -28,7 +28,7 @@ from accel_sim.engines.replay.chains import (
 )
 from accel_sim.engines.replay.check import replay_check
 from accel_sim.engines.replay.codes import CHECK_CODES, OTHER
-from accel_sim.engines.replay.compare import compare_block, measure, restore, verdict
+from accel_sim.engines.replay.compare import compare_block, keep_rows, measure, restore, verdict
 from accel_sim.engines.replay.drain import replay_drain
 from accel_sim.engines.replay.lane import replay_lane
 from accel_sim.engines.replay.stage import replay_stage
@@ -40,13 +40,20 @@ from accel_sim.numerics.jit import inner, kernel
 
 
 @kernel
-def replay_all(order, faults, wh, cw, st, g, f, data, codec, w, out):
-    """Replay many faults of one head, in the given order (a permutation; results do not depend on it).
+def replay_all(order, start, faults, wh, cw, st, g, f, data, codec, w, sink, out):
+    """Replay many faults of one head, in the given order (a permutation; results do not depend on it), from place
+    `start` of it on.
 
-    faults: a `replay.types.Faults`; codec: the output format's; out: the `Outcomes` to write.
+    faults: a `replay.types.Faults`; codec: the output format's; sink: a `replay.types.RowSink` for changed rows; out:
+    the `Outcomes` to write. Returns the place in the order of the first fault that was not replayed, because the sink
+    might not have had room for its rows.
     """
     clean = verdict(cw, w)
-    for n in order:
+    room = sink.row.shape[0]
+    for turn in range(start, order.shape[0]):
+        if room > 0 and sink.filled[0] + g.lanes > room:
+            return turn
+        n = order[turn]
         begin(n, clean, w, out)
         cycle = cw.machine_cycle[faults.cycle[n]]
         slot = faults.slot[n]
@@ -76,12 +83,15 @@ def replay_all(order, faults, wh, cw, st, g, f, data, codec, w, out):
                 status, block = replay_drain(code, own, cycle, at, level, k, cw, st, g, f, data, w)
             if status == CHANGED:
                 measure(n, block, st, g, codec, w, out)
+                if room > 0:
+                    keep_rows(n, block, st, g, w, sink)
                 if g.check:
                     compare_block(block, cw, st, g, f.checker, w)
                     out.alarm_cycle[n], out.residual[n], out.limit[n] = verdict(cw, w)
                 restore(block, cw, g, w)
         out.status[n] = status
         out.old_value[n], out.new_value[n] = w.value[0], w.value[1]
+    return order.shape[0]
 
 
 @inner

@@ -146,3 +146,20 @@ class Outcomes(NamedTuple):
     rows: np.ndarray
     old_value: np.ndarray
     new_value: np.ndarray
+
+
+class RowSink(NamedTuple):
+    """Where the rows go that faults change, for whoever reads them again. fault, query (room,) int64: number of the
+    fault and query of each row; row (room, d) float64; filled (1,) int64: how many there are. No room: rows are
+    not kept."""
+
+    fault: np.ndarray
+    query: np.ndarray
+    row: np.ndarray
+    filled: np.ndarray
+
+
+def row_sink(room: int, head_dim: int) -> RowSink:
+    """An empty sink with room for so many rows."""
+    return RowSink(np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros((room, head_dim)),
+                   np.zeros(1, np.int64))

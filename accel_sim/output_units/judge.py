@@ -1,0 +1,68 @@
+"""All rows of a head at once, without faults in the units themselves: their comparisons and their alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from accel_sim.engines.result import Comparison, RunResult
+from accel_sim.output_units.job import LoadedUnit
+
+READ, COMPARE, JUDGE = range(3)
+"""Cycles from a row's reading to each of its steps; what a step makes stands in its register one cycle later."""
+
+ROW_TO_ALARM = JUDGE + 1 - COMPARE
+"""Cycles from a row's standing in its register until its alarm can be read."""
+
+DRAIN = 3
+"""Cycles that reading a head back takes beside one for each row."""
+
+
+def over(residual: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Where a comparison raises the alarm: everywhere but for finite residuals within their limits."""
+    size = np.abs(residual)
+    found: np.ndarray = np.logical_not((size <= limit) & (size < np.inf))
+    return found
+
+
+def residual_cycle(end: int, query: int) -> int:
+    """First cycle in which the residual of a query stands in its register; end: cycles of the run that was read."""
+    return end + query + COMPARE + 1
+
+
+def alarm_cycle(end: int, query: int) -> int:
+    """First cycle in which its alarm can be read."""
+    return end + query + JUDGE + 1
+
+
+def tables(units: Sequence[LoadedUnit], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(residual, limit), both (Nq, units): every comparison of a head."""
+    queries = np.arange(len(rows), dtype=np.int64)
+    found = [unit.compare(rows, queries) for unit in units]
+    return np.stack([r for r, _ in found], axis=1), np.stack([limit for _, limit in found], axis=1)
+
+
+def judged(units: Sequence[LoadedUnit], run: RunResult) -> RunResult:
+    """A run of the machine with its rows read back and judged. One that hangs is never read."""
+    if run.hang:
+        return run
+    residual, limit = tables(units, run.output)
+    alarms = np.flatnonzero(over(residual, limit).any(axis=1))
+    raised = [cycle for cycle in (run.alarm_cycle, alarm_cycle(run.cycles, int(alarms[0])) if alarms.size else None)
+              if cycle is not None]
+    return replace(
+        run,
+        comparisons=(*run.comparisons, *(
+            comparison(run.cycles, query, unit.kind, residual[query, n], limit[query, n])
+            for query in range(len(residual)) for n, unit in enumerate(units))),
+        alarm_cycle=min(raised, default=None),
+        cycles=run.cycles + len(run.output) + DRAIN,
+    )
+
+
+def comparison(end: int, query: int, kind: str, residual: float, limit: float) -> Comparison:
+    """One comparison of a unit: it has no two sums, so predicted and actual are NaN."""
+    nan = float("nan")
+    return Comparison(residual_cycle(end, query), float(residual), float(limit), nan, nan, False, kind)

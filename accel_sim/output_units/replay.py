@@ -1,0 +1,146 @@
+"""The replay engine of a machine with units on its output buffer: what `OutputStepped` gives, many faults at a time.
+
+A fault in the machine is replayed by its own engine, which hands over the rows that change; only those are judged
+again. Faults in the units, and all that strike once the machine's run has ended, are the business of `late`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from accel_sim.engines.job import Job
+from accel_sim.engines.replay.types import FALL_BACK, MASKED, Outcomes, RowSink
+from accel_sim.engines.result import RunResult
+from accel_sim.engines.stepped import Injection
+from accel_sim.faults.fault import Fault
+from accel_sim.output_units.judge import alarm_cycle, judged, tables
+from accel_sim.output_units.late import STUCK0, LateFaults
+from accel_sim.output_units.machine import OutputMachine
+from accel_sim.output_units.readback import read_back
+from accel_sim.output_units.stepped import OutputStepped, flags
+from accel_sim.output_units.verdict import NONE, Changes, Verdicts, in_order, merged, verdicts
+
+
+class OutputReplay:
+    """bare: the machine's own replay engine, on the clock, for the same job. One without `gives_rows` leaves the faults
+    that change an output to be run. residual, limit (Nq · units,): the units' fault-free comparisons; end: clock cycle
+    in which the machine's run has ended."""
+
+    def __init__(self, bare: Any, machine: OutputMachine, job: Job) -> None:
+        self.bare, self.machine, self.job = bare, machine, job
+        n_queries, n_keys, _ = job.shape
+        self.timing = machine.timing(n_queries, n_keys)
+        self.units = machine.load(job)
+        self.golden: RunResult = judged(self.units, bare.golden)
+        self.golden_square: float = bare.golden_square
+        self.end: int = bare.golden.cycles
+        self.residual, self.limit = (x.reshape(-1) for x in tables(self.units, bare.golden.output))
+
+    @cached_property
+    def machine_cycles(self) -> np.ndarray:
+        """(cycles,) int64: the machine cycle of every clock cycle; nothing holds the readback."""
+        cycles: np.ndarray = self.bare.machine_cycles
+        since = np.arange(1, self.golden.cycles - self.end + 1, dtype=np.int64)
+        return np.concatenate([cycles, cycles[-1] + since])
+
+    def outcomes(self, slots: np.ndarray, cycles: np.ndarray, last_cycles: np.ndarray, ops: np.ndarray,
+                 masks: np.ndarray, arith: np.ndarray, stored: np.ndarray) -> Outcomes:
+        """As `accel_sim.engines.replay.engine.ReplayEngine.outcomes`, with slots of the whole inventory."""
+        given = tuple(np.asarray(x) for x in (slots, cycles, last_cycles, ops, masks, arith, stored))
+        in_machine = (given[0] < self.machine.bare.inventory.slots) & (given[1] < self.end)
+        out = self.nothing(len(given[0]))
+        for chosen, replay in ((in_machine, self._machine_faults), (~in_machine, self._late.outcomes)):
+            at = np.flatnonzero(chosen)
+            if at.size:
+                for field, values in zip(out, replay(*(x[at] for x in given)), strict=True):
+                    field[at] = values
+        return out
+
+    def inject(self, fault: Fault, stepped: OutputStepped) -> Injection:
+        """One fault that `outcomes` has left to be run."""
+        machine, golden = self.machine, self.bare.golden
+        in_unit = fault.register in machine.inventory and machine.unit_of(fault.register) is not None
+        if in_unit or fault.cycle >= self.end:
+            seen = read_back(golden, self.units, machine.inventory, [fault], flags(machine, golden))
+            return Injection(fault, seen.before, seen.after, seen.result)
+        injection: Injection = self.bare.inject(fault, stepped.bare)
+        result = judged(self.units, injection.result)
+        if fault.register in (r.name for r in machine.flags):
+            run = injection.result
+            result = read_back(run, self.units, machine.inventory, [fault], flags(machine, run)).result
+        return Injection(fault, injection.old_value, injection.new_value, result)
+
+    def nothing(self, n: int) -> Outcomes:
+        """Outcomes of faults that change nothing."""
+        residual, limit = telling(self.golden)
+        return Outcomes(
+            status=np.full(n, MASKED), differs=np.zeros(n, np.bool_), alarm_cycle=np.full(n, self.clean_alarm),
+            residual=np.full(n, residual), limit=np.full(n, limit), square=np.zeros(n), max_abs=np.zeros(n),
+            max_ulp=np.zeros(n, np.int64), nonfinite=np.zeros(n, np.int64), rows=np.zeros(n, np.int64),
+            old_value=np.full(n, np.nan), new_value=np.full(n, np.nan),
+        )
+
+    @property
+    def clean_alarm(self) -> int:
+        """Alarm cycle of the fault-free run, −1 for none."""
+        return -1 if self.golden.alarm_cycle is None else self.golden.alarm_cycle
+
+    @property
+    def flag_slots(self) -> np.ndarray:
+        """Slots of the machine's own alarm registers."""
+        return np.array([self.machine.inventory.offsets[r.name] for r in self.machine.flags], dtype=np.int64)
+
+    @cached_property
+    def bare_telling(self) -> tuple[float, float]:
+        """(residual, limit) of the machine's own telling comparison."""
+        return telling(self.bare.golden)
+
+    def with_machine(self, own: Verdicts, before: Verdicts) -> Verdicts:
+        """The units' verdicts after those of the machine's own checks (`merged`)."""
+        raised = np.where(own.alarm == NONE, NONE, alarm_cycle(self.end, 0) + own.alarm // len(self.units))
+        return merged(own, raised, before, bool(self.bare.golden.comparisons))
+
+    @cached_property
+    def _late(self) -> LateFaults:
+        return LateFaults(self)
+
+    def _machine_faults(self, slots: np.ndarray, cycles: np.ndarray, last: np.ndarray, ops: np.ndarray,
+                        masks: np.ndarray, arith: np.ndarray, stored: np.ndarray) -> Outcomes:
+        """Faults that strike while the machine runs."""
+        kept: list[Changes] = []
+        given = (slots, cycles, np.minimum(last, self.end - 1), ops, masks, arith, stored)
+        if getattr(self.bare, "gives_rows", False):
+            out: Outcomes = self.bare.outcomes(*given, changed=lambda sink: kept.append(self._judge_rows(sink)))
+        else:
+            out = self.bare.outcomes(*given)
+            out.status[out.differs] = FALL_BACK  # whose rows nobody knows
+        own = verdicts(self.residual, self.limit, len(slots), in_order(kept))
+        found = self.with_machine(own, Verdicts(out.alarm_cycle, out.residual, out.limit))
+        # An alarm register may still be held down when the alarm of the last cycle would be read.
+        outlasts = (last >= self.end) & (ops == STUCK0) & np.isin(slots, self.flag_slots)
+        out.status[outlasts] = FALL_BACK
+        return out._replace(alarm_cycle=found.alarm, residual=found.residual, limit=found.limit)
+
+    def _judge_rows(self, sink: RowSink) -> Changes:
+        """The comparisons that changed rows enter."""
+        n, units = int(sink.filled[0]), len(self.units)
+        fault, query, rows = sink.fault[:n], sink.query[:n].copy(), sink.row[:n].copy()
+        found = [unit.compare(rows, query) for unit in self.units]
+        numbers = query[:, None] * units + np.arange(units)
+        residual, limit = (np.stack(x, axis=1).reshape(-1) for x in zip(*found, strict=True))
+        return Changes(np.repeat(fault, units), numbers.reshape(-1), residual, limit)
+
+
+def telling(run: RunResult) -> tuple[float, float]:
+    """(residual, limit) of the comparison that says most, NaN where nothing was compared: as
+    `accel_sim.campaign.injector.telling_comparison`, which stands further up."""
+    best = (float("nan"), float("nan"))
+    for c in run.comparisons:
+        if c.alarm:
+            return c.residual, c.limit
+        if not abs(c.residual) <= abs(best[0]):
+            best = (c.residual, c.limit)
+    return best
