@@ -17,7 +17,10 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from gemm.draw import fused_unit, gemm_unit, job_for, machine_with
+from timing import best
 
 from accel_sim.engines.replay.types import FALL_BACK
 from accel_sim.faults.fault import Fault
@@ -25,8 +28,6 @@ from accel_sim.gemm.golden import golden
 from accel_sim.gemm.replay import ReplayGemm
 from accel_sim.gemm.stepped import SteppedGemm
 from accel_sim.machines.gemm import GemmMachine
-from benchmarks.timing import best
-from tests.gemm.draw import fused_unit, gemm_unit, job_for, machine_with
 
 DESIGNS: dict[str, tuple[Any, ...]] = {
     "no check": (), "gemm rows": (gemm_unit(),), "fused_output": (fused_unit(),),

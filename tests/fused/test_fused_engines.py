@@ -11,7 +11,7 @@ from accel_sim.faults.fault import Fault
 from accel_sim.fused.golden import golden_run
 from accel_sim.fused.stepped import SteppedFused
 from accel_sim.machines.fused import FusedMachine
-from tests.fused.draw import Head, head, machine, random_fault, random_head, random_machine
+from fused.draw import Head, head, machine, random_fault, random_head, random_machine
 
 
 @pytest.mark.parametrize("seed", range(40))

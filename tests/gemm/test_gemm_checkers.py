@@ -9,7 +9,7 @@ from accel_sim.engines.job import Job
 from accel_sim.faults.fault import Fault
 from accel_sim.gemm.stepped import SteppedGemm
 from accel_sim.machines.gemm import GemmMachine
-from tests.gemm.draw import fused_unit, gemm_unit, job_for, machine_with
+from gemm.draw import fused_unit, gemm_unit, job_for, machine_with
 
 LIMITS = {"gemm": 0.1, "fused_output": 0.05}
 QUERIES, KEYS = 8, 12

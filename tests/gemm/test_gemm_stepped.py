@@ -9,7 +9,7 @@ from accel_sim.config.errors import ConfigError
 from accel_sim.faults.fault import Fault
 from accel_sim.gemm.golden import golden
 from accel_sim.gemm.stepped import SteppedGemm
-from tests.gemm.draw import fused_unit, gemm_unit, job_for, machine_with, random_case, random_fault
+from gemm.draw import fused_unit, gemm_unit, job_for, machine_with, random_case, random_fault
 
 
 @pytest.mark.parametrize("seed", range(40))

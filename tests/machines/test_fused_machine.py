@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fused.draw import fault_arguments, head, machine
 from pydantic import ValidationError
 
 from accel_sim.config.checker import FusedOutputUnit
@@ -22,7 +23,6 @@ from accel_sim.machines.fused import (
     UPDATE,
 )
 from accel_sim.machines.fused_sequence import fill_program, phases
-from tests.fused.draw import fault_arguments, head, machine
 
 
 @pytest.mark.parametrize("columns", [0, 1, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gemm.draw import fused_unit, gemm_unit, job_for, machine_with, random_case
 
 from accel_sim.config.errors import ConfigError
 from accel_sim.config.gemm import GemmArchitecture
@@ -12,7 +13,6 @@ from accel_sim.gemm.stepped import SteppedGemm
 from accel_sim.machines.folds import Folding, closed_formula
 from accel_sim.machines.gemm import GemmMachine
 from accel_sim.machines.program import check_program
-from tests.gemm.draw import fused_unit, gemm_unit, job_for, machine_with, random_case
 
 
 def up(a: int, b: int) -> int:
