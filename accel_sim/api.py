@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class HeadRun:
-    """One head of a simulation: its fault-free run, and how far its output is from float64 attention."""
+    """One head of a simulation: its fault-free run, and how far its output is from attention (or the plain product) in
+    float64."""
 
     head: HeadId
     golden: RunResult
@@ -150,11 +151,11 @@ def simulate(config: Config | str | os.PathLike[str], *, measure: bool = True) -
 def _run(assembly: Assembly, head: HeadId) -> HeadRun:
     """The values of one head."""
     from accel_sim.kinds import run_golden
-    from accel_sim.report.accuracy import distance, reference_attention
+    from accel_sim.report.accuracy import distance, reference
 
     job = assembly.job(head)
     golden = run_golden(assembly.machine, job)
-    return HeadRun(head, golden, distance(golden.output, reference_attention(job.q, job.k, job.v, job.bound)))
+    return HeadRun(head, golden, distance(golden.output, reference(assembly.machine, job)))
 
 
 def _technology(config: Config) -> Technology:

@@ -127,7 +127,7 @@ def clean_heads(workload: Workload, seed: int, skip: int, count: int) -> Iterato
     not being run, then (when asked for more than it has, or when it has only one) heads whose queries and
     whose keys with their values are drawn again, with replacement, from a stored head.
     """
-    generated = workload.kind in ("gaussian", "outliers")
+    generated = workload.kind in ("gaussian", "outliers", "gemm")
     pool: list[HeadId] = []
     if not generated:
         source: Any = workload.source  # `Stored`, which knows how many heads it has

@@ -74,5 +74,7 @@ def _products(options: Namespace) -> dict[str, Any]:
     if a.kind != "gemm":
         raise ConfigError.at(config, "architecture.kind", f"SCALE-Sim has no {a.kind} machine; allowed: gemm")
     w = load_workload(config)
-    shapes = [(w.n_queries, w.n_keys, w.head_dim), (w.n_queries, w.head_dim, w.n_keys)]
+    shapes = [(w.n_queries, w.n_keys, w.head_dim)]
+    if not w.plain:
+        shapes.append((w.n_queries, w.head_dim, w.n_keys))
     return {"shapes": shapes, "arrays": [(a.rows, a.cols)], "dataflows": [a.dataflow]}

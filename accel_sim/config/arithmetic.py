@@ -85,29 +85,34 @@ class Formats(Section):
     )
 
     def clashes(self) -> Iterator[Clash]:
-        wide = next((role for role in ROLES if getattr(self, role) == "fp64"), None)
-        if wide is not None:
-            for role in ROLES[ROLES.index(wide) + 1 :]:
-                name = getattr(self, role)
-                if name != "fp64":
-                    message = (
-                        f"{wide} is fp64, so {role} must be fp64 too (got {name}): fp64 cannot round down"
-                    )
-                    yield Clash((role, wide), message)
-                    return
-        for role in ("state", "operand"):
-            name = getattr(self, role)
-            if not covers(self.checker, name):
+        yield from floating_clashes(self)
+
+
+def floating_clashes(formats: Any) -> Iterator[Clash]:
+    """The rules between formats of roles, all of them floating."""
+    wide = next((role for role in ROLES if getattr(formats, role) == "fp64"), None)
+    if wide is not None:
+        for role in ROLES[ROLES.index(wide) + 1 :]:
+            name = getattr(formats, role)
+            if name != "fp64":
                 message = (
-                    f"checker must have at least the precision and exponent range of {role} "
-                    f"(checker is {self.checker}, {role} is {name})"
+                    f"{wide} is fp64, so {role} must be fp64 too (got {name}): fp64 cannot round down"
                 )
-                yield Clash(("checker", role), message)
-                break
-        if mantissa_bits(self.output) > mantissa_bits(self.state):
+                yield Clash((role, wide), message)
+                return
+    for role in ("state", "operand"):
+        name = getattr(formats, role)
+        if not covers(formats.checker, name):
             message = (
-                f"output must be no more precise than state (output is {self.output}, state is {self.state})"
+                f"checker must have at least the precision and exponent range of {role} "
+                f"(checker is {formats.checker}, {role} is {name})"
             )
-            yield Clash(("output", "state"), message)
+            yield Clash(("checker", role), message)
+            break
+    if mantissa_bits(formats.output) > mantissa_bits(formats.state):
+        message = (
+            f"output must be no more precise than state (output is {formats.output}, state is {formats.state})"
+        )
+        yield Clash(("output", "state"), message)
 
 

@@ -3,18 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from accel_sim.config.arithmetic import Divide, ExactDivide, ExactExp, Exp, Formats
+from accel_sim.config.arithmetic import Divide, ExactDivide, ExactExp, Exp, floating_clashes
+from accel_sim.config.number_formats import FormatName
 from accel_sim.config.sections import Clash, Section
+
+SumName: TypeAlias = FormatName | Literal["int32"]
+
+
+def _state_format(fields: dict[str, Any]) -> SumName:
+    name: SumName = fields.get("state", "fp32")
+    return name
+
+
+class GemmFormats(Section):
+    """Number format of every role. Each operation computes exactly and rounds once into its role's format.
+
+    Floating formats go together as on a lanes machine. With `workload.kind: gemm` operands may be int8; score, state,
+    output and checker are int32 then, and wrap around.
+    """
+
+    operand: FormatName | Literal["int8"] = Field(
+        default="bf16", description="Format of the elements of Q, K and V, or of A and B."
+    )
+    score: SumName = Field(default="fp32", description="Format of products and of their sums.")
+    exp: FormatName = Field(default="fp32", description="Format of the exponentials e^(s-m).")
+    state: SumName = Field(default="fp32", description="Format of the sums, too; of maximum m and sum l.")
+    output: SumName = Field(
+        default_factory=_state_format,
+        description="Format of the normalised output o / l. Same as `state` when omitted.",
+    )
+    checker: SumName = Field(default="fp32", description="Format of the checksums, predictions and residuals.")
+
+    @property
+    def integers(self) -> bool:
+        """Whether operands and sums are integers."""
+        return self.operand == "int8"
+
+    def clashes(self) -> Iterator[Clash]:
+        sums = ("score", "state", "output", "checker")
+        whole = {role: getattr(self, role) == "int32" for role in sums}
+        if not self.integers and not any(whole.values()):
+            yield from floating_clashes(self)
+        elif not (self.integers and all(whole.values())):
+            odd = next((role for role in sums if not whole[role]), "operand") if self.integers else "operand"
+            message = (f"int8 operands go with int32 for {', '.join(sums)}, and with nothing else "
+                       f"({odd} is {getattr(self, odd)})")
+            yield Clash((odd, "operand", *sums), message)
 
 
 class GemmArchitecture(Section):
     """One R x C systolic array for both products of attention, and a vector unit for softmax between them.
 
-    The products run one after the other, their results go through SRAM. Impossible together: a piecewise linear
+    The products run one after the other, their results go through SRAM. With `workload.kind: gemm` it is the array
+    alone, and forms plain products. Impossible together: a piecewise linear
     unit beside fp64 in the values it reads or gives, and formats of the scores and of the state that differ: the
     array has one format for its sums.
     """
@@ -38,7 +83,7 @@ class GemmArchitecture(Section):
     )
     exp: Exp = Field(default=ExactExp(), description="The exponential unit.")
     divide: Divide = Field(default=ExactDivide(), description="The unit that normalises o by l.")
-    formats: Formats = Field(default=Formats(), description="Number format of every role.")
+    formats: GemmFormats = Field(default=GemmFormats(), description="Number format of every role.")
     subnormals: Literal["keep", "flush"] = Field(
         default="keep",
         description="Subnormal numbers: `keep` them, or `flush` them to zero as operands and as results.",
@@ -63,6 +108,8 @@ class GemmArchitecture(Section):
 
     def clashes(self) -> Iterator[Clash]:
         formats = self.formats
+        if formats.integers and self.subnormals == "flush":
+            yield Clash(("subnormals", "formats.operand"), "integers have no subnormals to flush (operand is int8)")
         if formats.score != formats.state:
             message = (
                 f"the array has one format for its sums, so score and state must be the same "

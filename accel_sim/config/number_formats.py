@@ -31,5 +31,8 @@ def mantissa_bits(name: str) -> int:
 
 
 def covers(wide: str, narrow: str) -> bool:
-    """Whether `wide` has at least the precision and the exponent range of `narrow`."""
+    """Whether `wide` has at least the precision and the exponent range of `narrow`. Of integer formats, none covers
+    another."""
+    if wide not in _BITS or narrow not in _BITS:
+        return wide == narrow
     return exponent_bits(wide) >= exponent_bits(narrow) and mantissa_bits(wide) >= mantissa_bits(narrow)

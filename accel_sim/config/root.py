@@ -9,17 +9,25 @@ from pydantic import Field, PrivateAttr
 
 from accel_sim.config.architecture import Architecture
 from accel_sim.config.arithmetic import ROLES
-from accel_sim.config.checker import Checker
+from accel_sim.config.checker import Checker, GemmUnit
 from accel_sim.config.errors import NOWHERE, Mark
 from accel_sim.config.faults import Faults
+from accel_sim.config.gemm import GemmArchitecture
 from accel_sim.config.lanes import LanesArchitecture
 from accel_sim.config.memory import Memory
 from accel_sim.config.number_formats import covers
+from accel_sim.config.protection import PROTECTION_UNITS
 from accel_sim.config.recovery import Recovery, ReexecuteRecovery
 from accel_sim.config.sections import Clash, Section
 from accel_sim.config.technology import Technology
 from accel_sim.config.tree import Node
-from accel_sim.config.workload import GaussianWorkload, OutliersWorkload, RandomWorkload, Workload
+from accel_sim.config.workload import (
+    GaussianWorkload,
+    GemmWorkload,
+    OutliersWorkload,
+    RandomWorkload,
+    Workload,
+)
 
 
 class Config(Section):
@@ -27,7 +35,8 @@ class Config(Section):
 
     Impossible together: a random workload larger than the counters (`max_keys`, `max_queries`) or with more
     outlier channels than `head_dim`; stored formats of registers wider than the arithmetic's; capacities and ports
-    of SRAM for a lanes machine; check units that the machine cannot have.
+    of SRAM for a lanes machine; check units that the machine cannot have; plain products on any machine but a gemm
+    one, and with them what watches attention.
     """
 
     name: str = Field(default="", max_length=200, description="A short name for reports; changes no result.")
@@ -107,20 +116,57 @@ class Config(Section):
 
     def _workload_clashes(self) -> Iterator[Clash]:
         arch, workload = self.architecture, self.workload
+        if isinstance(workload, GemmWorkload) and arch.kind != "gemm":
+            message = f"plain products are for a gemm machine (got architecture.kind: {arch.kind})"
+            yield Clash(("workload.kind", "workload", "architecture.kind"), message)
+            return
+        if arch.kind == "gemm" and arch.formats.integers and not isinstance(workload, GemmWorkload):
+            message = f"int8 operands are for plain products, workload.kind: gemm (got {workload.kind})"
+            yield Clash(("architecture.formats.operand", "workload.kind"), message)
+        sizes: tuple[tuple[str, str], ...] = ()
         if isinstance(workload, RandomWorkload):
-            for what in ("keys", "queries"):
-                count, most = getattr(workload, what), getattr(arch, f"max_{what}")
-                if count > most:
-                    message = (
-                        f"workload.{what} must be at most architecture.max_{what} (got {count} > {most})"
-                    )
-                    yield Clash((f"workload.{what}", f"architecture.max_{what}"), message)
+            sizes = (("keys", "keys"), ("queries", "queries"))
+        elif isinstance(workload, GemmWorkload):
+            sizes = (("n", "keys"), ("m", "queries"))
+            yield from self._plain_clashes()
+        for what, limited in sizes:
+            count, most = getattr(workload, what), getattr(arch, f"max_{limited}")
+            if count > most:
+                message = f"workload.{what} must be at most architecture.max_{limited} (got {count} > {most})"
+                yield Clash((f"workload.{what}", f"architecture.max_{limited}"), message)
         if isinstance(workload, OutliersWorkload) and workload.channels > arch.head_dim:
             message = (
                 f"workload.channels must be at most architecture.head_dim "
                 f"(got {workload.channels} > {arch.head_dim})"
             )
             yield Clash(("workload.channels", "architecture.head_dim"), message)
+
+    def _plain_clashes(self) -> Iterator[Clash]:
+        """Check units that find nothing to watch in a plain product."""
+        integers = isinstance(self.architecture, GemmArchitecture) and self.architecture.formats.integers
+        for index, unit in enumerate(self.checker.units):
+            key = f"checker.units.{index}"
+            if unit.kind != "gemm" and not isinstance(unit, PROTECTION_UNITS):
+                message = f"{unit.kind} watches the output of attention: a plain product (workload.kind: gemm) has none"
+                yield Clash((f"{key}.kind", key, "workload.kind"), message)
+            elif unit.kind == "gemm" and "qk" not in unit.products:
+                message = "a plain product (workload.kind: gemm) is called qk: there is no pv"
+                yield Clash((f"{key}.products", key, "workload.kind"), message)
+            elif unit.kind == "gemm" and integers:
+                yield from self._integer_clashes(unit, key)
+
+    def _integer_clashes(self, unit: GemmUnit, key: str) -> Iterator[Clash]:
+        """Checksums of int8 operands: their words are the digits of a sum, and they have to be enough."""
+        if unit.threshold.kind == "relative":
+            message = "an int32 register holds no fraction: checksums of int8 operands need an absolute threshold"
+            yield Clash((f"{key}.threshold.kind", key), message)
+        arch, work = self.architecture, self.workload
+        assert isinstance(arch, GemmArchitecture) and isinstance(work, GemmWorkload)
+        along = {"os": arch.rows, "ws": work.m, "is": work.n}[arch.dataflow]
+        group = {"rows": arch.cols, "columns": along, "both": max(arch.cols, along)}[unit.sides]
+        if group > 256 ** (unit.columns - 1):
+            message = f"a checksum of {group} int8 operands does not fit {unit.columns} of them: raise columns"
+            yield Clash((f"{key}.columns", key), message)
 
     def _register_format_clashes(self) -> Iterator[Clash]:
         stored_formats = self.faults.register_format

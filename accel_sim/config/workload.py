@@ -124,7 +124,29 @@ class FileWorkload(Section):
     mask: Mask = Field(default=Mask(), description="Which keys a query may attend to.")
 
 
+class GemmWorkload(Section):
+    """Plain products of normal matrices, M x K by K x N, as the projections and the MLP of a transformer layer are.
+
+    Needs `architecture.kind: gemm`, which then has no vector unit: K is not bound to `architecture.head_dim`, and
+    `exp`, `divide` and the formats `exp` and `output` are not used. The output has the format of the sums.
+    """
+
+    kind: Literal["gemm"] = Field(default="gemm", description="Selects plain matrix products.")
+    m: int = Field(
+        default=128, ge=1, le=MAX_TOKENS,
+        description="Rows M of A and of the product: tokens; at most `architecture.max_queries`.",
+    )
+    n: int = Field(
+        default=128, ge=1, le=MAX_TOKENS,
+        description="Columns N of B and of the product: features that come out; at most `architecture.max_keys`.",
+    )
+    k: int = Field(default=128, ge=1, le=65_536, description="Columns K of A, rows of B: features that go in.")
+    products: int = Field(default=1, ge=1, le=MAX_HEADS, description="How many, each with operands of its own.")
+    scale: float = Field(default=1.0, gt=0, le=1e6, description="Standard deviation of the elements of A and B.")
+    seed: int = Field(default=0, ge=0, le=SEED_MAX, description="Seed of the matrices.")
+
+
 Workload: TypeAlias = Annotated[
-    CapturedWorkload | GaussianWorkload | OutliersWorkload | FileWorkload,
-    Kinds(CapturedWorkload, GaussianWorkload, OutliersWorkload, FileWorkload),
+    CapturedWorkload | GaussianWorkload | OutliersWorkload | FileWorkload | GemmWorkload,
+    Kinds(CapturedWorkload, GaussianWorkload, OutliersWorkload, FileWorkload, GemmWorkload),
 ]

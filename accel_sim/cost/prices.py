@@ -30,7 +30,8 @@ from accel_sim.numerics.formats import FORMATS, Format
 
 Parts = tuple[tuple[str, float], ...]
 
-_UINT = re.compile(r"uint([1-9][0-9]*)")
+_INTEGER = re.compile(r"u?int([1-9][0-9]*)")
+_INT_PRODUCT = re.compile(r"int([1-9][0-9]*)\*int([1-9][0-9]*)")
 _PRODUCT = re.compile(r"(\w+)\*(\w+)->(\w+)")
 _SUM = re.compile(r"\w+\+\w+->(\w+)")
 
@@ -49,6 +50,10 @@ def operator_parts(technology: Technology, unit: str, fmt: str) -> Parts:
         wanted += [row for row, _ in parts]
         if parts and all(technology.has(row) for row, _ in parts):
             return parts
+    if unit == "int_mul" and (match := _INT_PRODUCT.fullmatch(fmt)):
+        wanted.append("significand_mul.bit")
+        if technology.has("significand_mul.bit"):
+            return (("significand_mul.bit", float(int(match[1]) * int(match[2]))),)
     if unit == "fp_add" and (match := _SUM.fullmatch(fmt)):
         row = f"fp_add.{match[1]}"
         wanted.append(row)
@@ -101,7 +106,7 @@ def _exact_width(a: Format, b: Format) -> int:
 def _width(fmt: str) -> int | None:
     if fmt in FORMATS:
         return FORMATS[fmt].width_bits
-    match = _UINT.fullmatch(fmt)
+    match = _INTEGER.fullmatch(fmt)
     return int(match[1]) if match else None
 
 

@@ -15,11 +15,11 @@ from accel_sim.numerics.arithmetic import div
 class Job:
     """One attention head, ready for any engine.
 
-    q (Nq, d), k and v (N, d): float64 values of the operand format. bound (Nq,) int64: last key that each
-    query may attend to. scale: 1/√d in the score format. limits: threshold of each check unit by its kind, in the
-    checker format; that of a unit's scans under `KIND.scan` (a missing one is NaN and compares as an alarm, so an
-    unset threshold cannot pass silently). stalls: cycles that the memory holds the machine at each of its points of
-    one kind, int64 arrays as long as `Machine.stall_points` says.
+    q (Nq, d), k and v (N, d): float64 values of the operand format; v is empty, (N, 0), for a plain product. bound
+    (Nq,) int64: last key that each query may attend to. scale: 1/√d in the score format. limits: threshold of each
+    check unit by its kind, in the checker format; that of a unit's scans under `KIND.scan` (a missing one is NaN and
+    compares as an alarm, so an unset threshold cannot pass silently). stalls: cycles that the memory holds the
+    machine at each of its points of one kind, int64 arrays as long as `Machine.stall_points` says.
     """
 
     q: np.ndarray
@@ -80,7 +80,8 @@ def make_job(machine: Machine, q: np.ndarray, k: np.ndarray, v: np.ndarray,
     """
     n_queries, d = q.shape
     n_keys = k.shape[0]
-    if d != machine.head_dim or k.shape != (n_keys, d) or v.shape != (n_keys, d) or not n_queries or not n_keys:
+    of_v = (n_keys, 0 if machine.plain else d)
+    if d != machine.head_dim or k.shape != (n_keys, d) or v.shape != of_v or not n_queries or not n_keys:
         raise ValueError(f"q {q.shape}, k {k.shape}, v {v.shape} do not fit head_dim {machine.head_dim}")
     if bound is None:
         bound = np.full(n_queries, n_keys - 1, dtype=np.int64)

@@ -49,6 +49,8 @@ class Severity(NamedTuple):
 @kernel
 def rank(x, codec):
     """Position of a value among all values of its format, negative ones below zero; −0 and +0 share 0."""
+    if codec.kind == 3:
+        return np.int64(x)
     bits = np.int64(encode_value(x, codec))
     sign_at = np.int64(codec.exponent_bits + codec.mantissa_bits)
     magnitude = bits & ((np.int64(1) << sign_at) - np.int64(1))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from accel_sim.gemm.encoder_step import at_its_place
 from accel_sim.gemm.judge import add_once, limit_of, note, over, raise_alarm, residual_of
 from accel_sim.machines.gemm_layout import Product
 from accel_sim.numerics.arithmetic import add
@@ -147,7 +148,7 @@ def rows_cycle(e: Any, out: Any, z: Any, f: Any, local: Any, cycle: Any, log: An
     if e.row_valid[c + s - 1] != 0.0:
         note(log, cycle + 1, e.row_residual[0], e.row_limit[0], pred, act, GEMM)
     for i in range(s - 1, 0, -1):
-        e.row_pred[i] = plus(e.row_pred[i - 1], row_input(out, local, c + i, z), f)
+        e.row_pred[i] = plus(e.row_pred[i - 1], at_its_place(row_input(out, local, c + i, z), i, f), f)
         e.row_hold[i] = e.row_hold[i - 1]
     e.row_pred[0] = plus(0.0, row_input(out, local, c, z), f)
     e.row_hold[0] = e.row_act[c - 1]
@@ -187,7 +188,7 @@ def columns_cycle(e: Any, out: Any, z: Any, f: Any, local: Any, cycle: Any, log:
             e.col_act[j] = plus(e.col_act[j], word_at(out, p_group, u, q_group, j, z), f)
         elif u >= z.p_group:
             total = 0.0 if u == z.p_group else e.col_pred[j]
-            e.col_pred[j] = plus(total, word_at(out, p_group, u, q_group, j, z), f)
+            e.col_pred[j] = plus(total, at_its_place(word_at(out, p_group, u, q_group, j, z), u - z.p_group, f), f)
 
 
 @inner

@@ -3,11 +3,15 @@ sum.
 
 A lane sums the elements of a group at one k; the first word is the sum rounded to the operand format, the next one what
 that leaves, rounded, and so on. The words go to SRAM, beside the operands.
+
+Of a sum of integers the words are its digits to the base 2^width of an operand, lowest first, each with a sign.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from accel_sim.gemm.judge import add_once
 from accel_sim.numerics.arithmetic import sub
@@ -43,14 +47,23 @@ def added(acc: Any, x: Any, f: Any) -> Any:
 
 @inner
 def word_of(acc: Any, f: Any) -> Any:
-    """The next word of what is left of a sum."""
+    """The next word of what is left of a sum; of integers, its lowest digit."""
     return round_to(quiet(acc, f.checker), f.operand)
 
 
 @inner
 def rest_of(acc: Any, word: Any, f: Any) -> Any:
-    """What a word leaves of a sum."""
-    return sub(quiet(acc, f.checker), quiet(word, f.operand), f.checker)
+    """What a word leaves of a sum; of integers, the digits above it."""
+    rest = sub(quiet(acc, f.checker), quiet(word, f.operand), f.checker)
+    return np.floor(rest / f.operand.magic) if f.operand.kind == 3 else rest
+
+
+@inner
+def at_its_place(x: Any, word: Any, f: Any) -> Any:
+    """What a word's line of products counts in the sum that it predicts: a digit as much as its place says."""
+    for _ in range(word if f.operand.kind == 3 else 0):
+        x = x * f.operand.magic
+    return x
 
 
 @kernel

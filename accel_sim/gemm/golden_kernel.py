@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from accel_sim.gemm.edge_step import corrected, plus
-from accel_sim.gemm.encoder_step import added, rest_of, word_of
+from accel_sim.gemm.encoder_step import added, at_its_place, rest_of, word_of
 from accel_sim.gemm.judge import add_once, limit_of, over, residual_of
 from accel_sim.gemm.vector_step import (
     as_operand,
@@ -129,7 +129,7 @@ def row_sums(out: Any, p: Any, q_group: Any, z: Any, f: Any) -> Any:
     for c in range(z.cols):
         act = plus(act, np.float64(out[p, start + c]), f)
     for i in range(z.words):
-        pred = plus(pred, np.float64(out[p, start + z.cols + i]), f)
+        pred = plus(pred, at_its_place(np.float64(out[p, start + z.cols + i]), i, f), f)
     return pred, act
 
 
@@ -141,7 +141,7 @@ def column_sums(out: Any, q: Any, p_group: Any, z: Any, f: Any) -> Any:
     for u in range(min(z.p_group, z.p_size - p_group * z.p_group)):
         act = plus(act, np.float64(out[start + u, q]), f)
     for i in range(z.words):
-        pred = plus(pred, np.float64(out[start + z.p_group + i, q]), f)
+        pred = plus(pred, at_its_place(np.float64(out[start + z.p_group + i, q]), i, f), f)
     return pred, act
 
 

@@ -32,11 +32,6 @@ class Setting:
     rules: Rules
     sizes: Sizes
 
-    @property
-    def product_names(self) -> tuple[str, str]:
-        """The products, in order."""
-        return ("qk", "pv")
-
     def limit(self, unit: str) -> float:
         """The threshold of a unit: NaN where the job has none."""
         limits = getattr(self.job, "limits", None) or {}
@@ -74,9 +69,10 @@ class Head:
         self.given = given
         job, sizes = given.job, given.sizes
         n_queries, n_keys, d = sizes.n_queries, sizes.n_keys, sizes.head_dim
+        weights, dims = (0, 0) if given.machine.plain else (n_keys, d)
         self.memory = Memory(
-            s=np.zeros((n_queries, n_keys)), p=np.zeros((n_queries, n_keys)), l=np.zeros(n_queries),
-            u=np.zeros((n_queries, d + sizes.words)), o=np.zeros((n_queries, d)),
+            s=np.zeros((n_queries, n_keys)), p=np.zeros((n_queries, weights)), l=np.zeros(n_queries),
+            u=np.zeros((n_queries, dims + sizes.words)), o=np.zeros((n_queries, dims)),
             bound=np.clip(np.asarray(job.bound, np.int64) + 1, 0, n_keys),
         )
         kind = native_type(given.machine.array)
@@ -142,6 +138,14 @@ class Head:
                 for word in range(sums.shape[2]):
                     wide[:, at(group, word)] = sums[:, group, word]
         return (wide_q.T, wide_p) if product.turned else (wide_p.T, wide_q)
+
+    def output(self) -> Floats:
+        """What the head delivers, a copy: finished outputs (Nq, d), or a plain product (Nq, N) as it stands in the
+        array's output memory."""
+        if self.given.machine.plain:
+            self.fetch("qk")
+        found: Floats = self.memory.s if self.given.machine.plain else self.memory.o
+        return found.copy()
 
     def fetch(self, name: str) -> None:
         """Bring the results of a product to where the vector unit reads them: s after `qk`, u after `pv`."""

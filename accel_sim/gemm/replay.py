@@ -31,6 +31,7 @@ from accel_sim.gemm.golden import Golden, run
 from accel_sim.gemm.golden_kernel import over_all
 from accel_sim.gemm.replay_encoder import EncoderFaults, Encoding, follow_encoders
 from accel_sim.gemm.replay_kernel import follow, follow_lanes
+from accel_sim.gemm.replay_plain import follow_plain
 from accel_sim.gemm.replay_store import facts_of, keep, make_room, spacing_for
 from accel_sim.gemm.replay_types import Found, LaneFaults, OneLane, World
 from accel_sim.gemm.replay_units import array_values
@@ -126,12 +127,13 @@ class ReplayGemm:
 
     @cached_property
     def _arrays(self) -> dict[str, ArrayReplay]:
-        return {name: ArrayReplay(self.machine.array, *self._golden.head.operands(name)) for name in ("qk", "pv")}
+        return {name: ArrayReplay(self.machine.array, *self._golden.head.operands(name))
+                for name in self.machine.product_names}
 
     def _array(self, at: Ints, slot: Ints, cycles: Ints, last_cycles: Ints, ops: Ints, masks: NDArray[np.uint64],
                out: Outcomes) -> None:
         """Faults in the registers of the array: at, their numbers."""
-        for name in ("qk", "pv"):
+        for name in self.machine.product_names:
             phase = self.timing.by_name[name]
             touched = (cycles[at] < phase.end) & (last_cycles[at] >= phase.start)
             here = at[touched & (cycles[at] >= phase.start)]
@@ -158,6 +160,9 @@ class ReplayGemm:
         if self._all_back:
             out.status[at[changed]] = FALL_BACK
             return
+        if self.machine.plain:
+            follow_plain(at[changed], begins[changed], ends[changed], changes.place, changes.value, self._world(out))
+            return
         follow(at[changed], name == "qk", begins[changed], ends[changed], changes.place, changes.value,
                self._world(out))
 
@@ -165,8 +170,8 @@ class ReplayGemm:
         """What the kernels follow faults with, whose outcomes go to `out`."""
         found = Found(out.status, out.differs, out.alarm_cycle, out.residual, out.limit, out.square, out.max_abs,
                       out.max_ulp, out.nonfinite, out.rows)
-        return World(self._kept, self._facts, self._edges["qk"], self._edges["pv"], self.given.sizes, self.given.rules,
-                     self._nan, self._rule, self._codec, self._room, self._counts, found)
+        return World(self._kept, self._facts, self._edges["qk"], self._edges.get("pv", _no_edge()), self.given.sizes,
+                     self.given.rules, self._nan, self._rule, self._codec, self._room, self._counts, found)
 
     # -- every other unit
 
@@ -271,7 +276,7 @@ class ReplayGemm:
     def _in_edge(self, register: Register, i: int, place: int, cycle: int, op: int, mask: Any, out: Outcomes) -> None:
         """A fault in a live register of a product's edge, where the fault-free run raises no alarm: run the edge for as
         long as it holds what is struck. It is one side's edge, so that nothing is corrected on its account."""
-        which = "qk" if "qk" in self._edges and cycle < self.timing.by_name["softmax"].start else "pv"
+        which = "qk" if self.machine.plain or cycle < self.timing.by_name["softmax"].start else "pv"
         phase, z = self.timing.by_name[which], self._edges[which]
         local, total = cycle - phase.start, phase.cycles + DRAIN
         rows = register.name.startswith("row_")

@@ -9,7 +9,7 @@ import numpy as np
 
 from accel_sim.arrays.golden import add_products
 from accel_sim.gemm.edge_step import plus
-from accel_sim.gemm.encoder_step import encode_steps
+from accel_sim.gemm.encoder_step import at_its_place, encode_steps
 from accel_sim.gemm.replay_kernel import begin_fault, override, same, verdict
 from accel_sim.gemm.replay_units import struck
 from accel_sim.numerics.formats import Codec
@@ -137,5 +137,5 @@ def compare_lines(c: Any, group: Any, limit: Any, kept: Any, f: Any, w: Any, n: 
             value = c.out[j, first + word] if c.rows else c.out[first + word, j]
             if c.changed[1 + word] != 0:
                 value = c.line[(1 + word) * most + j]
-            pred = plus(pred, np.float64(value), f)
+            pred = plus(pred, at_its_place(np.float64(value), word, f), f)
         override(index, pred, kept.table[index, 4], limit, z.relative, f, w, n)

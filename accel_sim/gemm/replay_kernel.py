@@ -282,8 +282,8 @@ def insert_change(place: Any, value: Any, w: Any, n: Any) -> None:
 
 
 @inner
-def scores_changed(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> Any:
-    """Product 1 has the changes of the working list: check, correct, and form weights again. False: fall back."""
+def scores_checked(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> Any:
+    """Product 1 has the changes of the working list: check, and correct in that list. False: fall back."""
     columns = kept.out1.shape[1]
     if facts.check1:
         for at in range(n.changes[0]):
@@ -303,8 +303,16 @@ def scores_changed(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> Any
         for at in range(n.changes[0]):
             m, c = w.place[at] // columns, w.place[at] % columns
             w.out1[m, c] = kept.out1[m, c]
-        if not usable:
-            return False
+        return usable
+    return True
+
+
+@inner
+def scores_changed(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> Any:
+    """Product 1 has the changes of the working list: check, correct, and form weights again. False: fall back."""
+    columns = kept.out1.shape[1]
+    if not scores_checked(kept, facts, z, f, w, n):
+        return False
     at = 0
     while at < n.changes[0]:
         m = w.place[at] // columns

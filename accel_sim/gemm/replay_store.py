@@ -51,12 +51,12 @@ def keep_sums(kept: Any, a: Any, b: Any, nan: Any, rule: Any, spacing: int, row:
 def facts_of(golden: Golden, spacing: int) -> Facts:
     """The scalars of a golden head."""
     given = golden.head.given
-    machine, product = given.machine, given.timing.products["pv"]
+    machine, product = given.machine, given.timing.products[given.machine.product_names[-1]]
     gemm = machine.gemm
     over_queries = gemm is not None and product.checked and (gemm.rows if product.turned else gemm.columns)
     group, extra = (product.cols, product.row_sums) if product.turned else (product.p_group, product.p_extra)
     return Facts(
-        turned=product.turned, check1=machine.checks("qk"), check2=product.checked, sums_queries=over_queries,
+        turned=product.turned, check1=machine.checks("qk"), check2=machine.checks("pv"), sums_queries=over_queries,
         words=gemm.words if gemm else 1, group=group, extra=extra, correct=gemm is not None and gemm.correct,
         scale=given.job.scale, gemm_limit=given.limit("gemm"), fused_limit=given.limit("fused_output"), spacing=spacing,
         plain=plain_sums(machine),
@@ -66,7 +66,9 @@ def facts_of(golden: Golden, spacing: int) -> Facts:
 def plain_sums(machine: GemmMachine) -> bool:
     """Whether the CPU's binary32 additions are those of l."""
     formats = machine.formats
-    return formats["state"].name == "fp32" and formats["exp"].name != "fp64" and machine.subnormals == "keep"
+    if machine.plain or machine.subnormals != "keep":
+        return False
+    return formats["state"].name == "fp32" and formats["exp"].name != "fp64"
 
 
 def spacing_for(n_keys: int) -> int:
@@ -128,6 +130,8 @@ def _edge_ids(golden: Golden, name: str) -> tuple[NDArray[np.int64], NDArray[np.
 
 def keep(golden: Golden) -> Kept:
     """Everything that the kernels read."""
+    if golden.head.given.machine.plain:
+        return _keep_plain(golden)
     head = golden.head
     given, memory = head.given, head.memory
     machine, sizes, f = given.machine, given.sizes, given.rules
@@ -170,6 +174,30 @@ def keep(golden: Golden) -> Kept:
     )
 
 
+def _keep_plain(golden: Golden) -> Kept:
+    """Everything that the kernels read of a plain product; what belongs to the rest of attention is empty."""
+    head = golden.head
+    product, kind = head.given.timing.products["qk"], native_type(head.given.machine.array)
+    output = head.output()
+    n_queries = output.shape[0]
+    out = _oriented(product, head.outs["qk"])
+    m, n = _places(product)
+    rows, cols = _edge_ids(golden, "qk")
+    table = golden.table.copy()
+    alarms = np.zeros(len(table), np.bool_)
+    kernels.over_all(alarms, table)
+    values, none = np.zeros((n_queries, 0)), np.zeros(0, np.int64)
+    no_product, no_rows = np.zeros((1, 1), kind), np.full((1, 1), -1, np.int64)
+    return Kept(
+        out1=out, out2=no_product, s=output, weights=values, a2=no_product, b2=no_product, m=np.zeros(n_queries),
+        l=np.zeros(n_queries), l_at=values, o_at=np.zeros((1, 1, 1), kind), u=values, o=output,
+        terms=np.zeros((n_queries, 2)), prefix=np.zeros((n_queries + 1, 2)), bound=head.memory.bound,
+        query1=_inverse(m, out.shape[0]), key1=_inverse(n, out.shape[1]), query2=none, dim2=none, line2=none,
+        place2=none, table=table, order=np.lexsort((np.arange(len(table)), -np.abs(table[:, 1]))),
+        alarms=np.flatnonzero(alarms), rows1=rows, cols1=cols, rows2=no_rows, cols2=no_rows, fused=none,
+    )
+
+
 def _loaded(golden: Golden) -> tuple[NDArray[Any], NDArray[Any]]:
     """A' and B' of product 2, as the array reads them."""
     machine = golden.head.given.machine.array
@@ -179,7 +207,7 @@ def _loaded(golden: Golden) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def make_room(golden: Golden, kept: Kept) -> tuple[Room, Counts]:
     """Working copies and scratch."""
-    turned = golden.head.given.timing.products["pv"].turned
+    turned = golden.head.given.timing.products["qk"].turned
     n_queries, n_keys = kept.s.shape
     out1, out2 = kept.out1.copy(), kept.out2.copy()
     kind, comparisons = out1.dtype, max(1, len(kept.table))

@@ -227,7 +227,7 @@ class _Run:
     def result(self, hang: bool) -> RunResult:
         """What has come out."""
         table = self.head.log.table[:int(self.head.log.count[0])]
-        return RunResult(self.head.memory.o.copy(), comparisons_of(table), self.alarm_cycle, self.cycle, hang)
+        return RunResult(self.head.output(), comparisons_of(table), self.alarm_cycle, self.cycle, hang)
 
 
 class SteppedGemm:

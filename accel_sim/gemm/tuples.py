@@ -33,7 +33,8 @@ class Rules(NamedTuple):
 
 def rules_of(machine: GemmMachine) -> Rules:
     """The rules of a machine."""
-    rounding = {role: fmt.rounding(machine.subnormals) for role, fmt in machine.formats.items()}
+    formats = {"exp": machine.formats["score"], **machine.formats}  # for kernels of a plain product, which has none
+    rounding = {role: fmt.rounding(machine.subnormals) for role, fmt in formats.items()}
     empty = np.zeros((3, 2), np.int64)
     pwl = machine.exp.kind == "pwl"
     return Rules(

@@ -1,4 +1,5 @@
-"""The `gemm` machine: one plain systolic array for both products of attention, and a vector unit for softmax.
+"""The `gemm` machine: one plain systolic array for both products of attention, and a vector unit for softmax; or, for a
+workload of plain products, the array alone.
 
 This file says what the hardware *is*: its formats, its array, its check units, its phases and how long they take.
 `gemm_registers` lists the registers, `gemm_layout` says where elements and checksums stand on the array,
@@ -15,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from accel_sim.config.errors import ConfigError
 from accel_sim.machines.gemm_layout import Product
+from accel_sim.machines.integers import format_named
 from accel_sim.machines.inventory import Inventory, Register
 from accel_sim.machines.lanes import unit_name
 from accel_sim.machines.program_machine import ProgramMachine
 from accel_sim.machines.systolic import SystolicArray
-from accel_sim.numerics.formats import FORMATS, Format, Subnormals
+from accel_sim.numerics.formats import Format, Subnormals
 
 if TYPE_CHECKING:
     from accel_sim.config import Config
     from accel_sim.machines.gemm_timing import GemmTiming
     from accel_sim.machines.machine import Occupant
     from accel_sim.machines.operators import Activity
+    from accel_sim.machines.program import ProgramTiming
 
 ROLES = ("operand", "score", "exp", "state", "output", "checker")
 
@@ -67,18 +70,26 @@ class GemmMachine(ProgramMachine):
         self.rows: int = a.rows
         self.cols: int = a.cols
         self.flow: str = a.dataflow
-        self.head_dim: int = a.head_dim
+        workload: Any = getattr(config, "workload", None)
+        self.plain = getattr(workload, "kind", None) == "gemm"
+        self.head_dim: int = workload.k if self.plain else a.head_dim
         self.lanes: int = a.vector_lanes
         self.max_keys: int = a.max_keys
         self.max_queries: int = a.max_queries
         self.subnormals: Subnormals = a.subnormals
         self.exp = a.exp
         self.divide = a.divide
-        self.formats: dict[str, Format] = {role: FORMATS[getattr(a.formats, role)] for role in ROLES}
-        self.reciprocal: bool = a.divide.kind == "reciprocal_pwl"
+        self.formats: dict[str, Format] = {role: format_named(getattr(a.formats, role)) for role in ROLES}
+        self.reciprocal: bool = a.divide.kind == "reciprocal_pwl" and not self.plain
+        if self.plain:  # no exponentials, and what comes out are the sums as the array has them
+            del self.formats["exp"]
+            self.formats["output"] = self.formats["score"]
+            self.useful = "M·N·K / (PEs · machine cycles)"
         self._units: tuple[Any, ...] = tuple(u for u in config.checker.units if u.kind in ("gemm", "fused_output"))
         self.gemm = self._gemm(next((u for u in self._units if u.kind == "gemm"), None))
         self.fused = self._fused(next((u for u in self._units if u.kind == "fused_output"), None))
+        if self.plain:
+            self.formula = self._plain_formula()
         stored = getattr(config.faults, "register_format", None)
         if stored is not None and any(getattr(stored, role, None) for role in ROLES):
             raise ConfigError("faults.register_format: the gemm machine's registers have the formats of its arithmetic")
@@ -87,12 +98,17 @@ class GemmMachine(ProgramMachine):
         if unit is None:
             return None
         sides = unit.sides
-        return GemmCheck(tuple(unit.products), sides in ("rows", "both"), sides in ("columns", "both"),
-                         int(unit.columns), bool(unit.correct), unit.threshold.kind == "relative")
+        if self.plain and "qk" not in unit.products:
+            raise ConfigError("checker.units: a plain product is called qk; there is no pv")
+        products = tuple(name for name in unit.products if name in self.product_names)
+        return GemmCheck(products, sides in ("rows", "both"), sides in ("columns", "both"), int(unit.columns),
+                         bool(unit.correct), unit.threshold.kind == "relative")
 
     def _fused(self, unit: Any) -> FusedCheck | None:
         if unit is None:
             return None
+        if self.plain:
+            raise ConfigError("checker.units: fused_output watches the output of attention; a plain product has none")
         if unit.granularity not in ("query_block", "head"):
             raise ConfigError(f"checker.units: fused_output on the gemm machine compares once a query_block or a head, "
                               f"not once a {unit.granularity}: no row is complete before the second product")
@@ -114,6 +130,11 @@ class GemmMachine(ProgramMachine):
         return self.rows * self.cols
 
     # -- the array and its products
+
+    @property
+    def product_names(self) -> tuple[str, ...]:
+        """The products of a head, in order; a plain one is its only one."""
+        return ("qk",) if self.plain else ("qk", "pv")
 
     @property
     def row_sums(self) -> int:
@@ -151,12 +172,13 @@ class GemmMachine(ProgramMachine):
     def phases(self) -> tuple[str, ...]:
         """The phases of a head, in order; their numbers are what the register `phase` holds, and one more is done."""
         names = ["encode_v"] if self.fused else []
-        for product in ("qk", "pv"):
+        for product in self.product_names:
             if self.checks(product):
                 assert self.gemm is not None
                 names += [f"encode_{product}_{side}" for side in ("rows", "columns") if getattr(self.gemm, side)]
             names += [product] + ([f"{product}_drain"] if self.checks(product) else [])
-            names += ["softmax"] if product == "qk" else ["divide"]
+            if not self.plain:
+                names += ["softmax"] if product == "qk" else ["divide"]
         return tuple(names)
 
     def timing(self, n_queries: int, n_keys: int) -> GemmTiming:
@@ -164,6 +186,20 @@ class GemmMachine(ProgramMachine):
         from accel_sim.machines.gemm_timing import gemm_timing
 
         return gemm_timing(self, n_queries, n_keys)
+
+    def utilisation(self, timing: ProgramTiming, cycles: int) -> float:
+        """Multiply-accumulates of a head's products over PEs · cycles."""
+        if self.plain:
+            return timing.n_queries * timing.n_keys * self.head_dim / (self.pes * cycles)
+        return super().utilisation(timing, cycles)
+
+    def _plain_formula(self) -> str:
+        """The cycles of a plain product, as reports print them."""
+        rows, cols, more = self.rows, self.cols, self.row_sums + self.col_sums
+        folds = {"os": f"ceil(M/{rows}) ceil(N/{cols}) (K + {rows + cols - 2 + more})",
+                 "ws": f"ceil(K/{rows}) ceil(N/{cols}) (M + {2 * rows + cols - 2 + more})",
+                 "is": f"ceil(K/{rows}) ceil(M/{cols}) (N + {2 * rows + cols - 2 + more})"}[self.flow]
+        return folds if self.gemm is None else f"encode + {folds} + drain, see docs/machines/gemm.md"
 
     # -- widths of counters
 
@@ -204,11 +240,13 @@ class GemmMachine(ProgramMachine):
 
     def describe(self) -> dict[str, object]:
         """Facts of the design for reports, plain values by name: its size first."""
-        found: dict[str, object] = {
-            "size": f"{self.rows} × {self.cols} PEs, {self.flow}, {self.lanes} vector lanes, head dim {self.head_dim}",
-            "rows": self.rows, "cols": self.cols, "dataflow": self.flow, "vector_lanes": self.lanes,
-            "exp": unit_name(self.exp), "divide": unit_name(self.divide),
-        }
+        size = f"{self.rows} × {self.cols} PEs, {self.flow}"
+        found: dict[str, object] = {"rows": self.rows, "cols": self.cols, "dataflow": self.flow}
+        if self.plain:
+            found = {"size": f"{size}, plain products", **found}
+        else:
+            found = {"size": f"{size}, {self.lanes} vector lanes, head dim {self.head_dim}", **found,
+                     "vector_lanes": self.lanes, "exp": unit_name(self.exp), "divide": unit_name(self.divide)}
         if self.row_sums:
             found["checksum_columns"] = self.row_sums
         if self.col_sums:

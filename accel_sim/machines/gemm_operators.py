@@ -11,15 +11,21 @@ edge in every cycle of a checked product and its drain; the unit that stands sti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from accel_sim.machines.gemm_schedule import encoder_work
 from accel_sim.machines.gemm_timing import GemmTiming
+from accel_sim.machines.integers import INTEGERS
 from accel_sim.machines.operators import Activity, Operator, product_of, sum_of, widest
 
 if TYPE_CHECKING:
     from accel_sim.machines.gemm import GemmMachine
+
+INTEGER_UNITS = {"fp_mul": "int_mul", "fp_add": "int_add", "fp_cmp": "int_cmp"}
+"""What stands in the place of a floating unit where operands and sums are integers."""
 
 ARRAY, VECTOR, GEMM, FUSED = "array", "vector", "checker.gemm", "checker.fused_output"
 
@@ -29,7 +35,7 @@ class _Counts:
 
     def __init__(self, machine: GemmMachine, timing: GemmTiming) -> None:
         self.machine, self.timing = machine, timing
-        self.blocks = timing.by_name["softmax"].parts
+        self.blocks = 0 if machine.plain else timing.by_name["softmax"].parts
         self.lane_keys = self.blocks * timing.n_keys * machine.lanes
         self.lane_dims = self.blocks * machine.head_dim * machine.lanes
         self.lane_words = self.blocks * machine.fused_words * machine.lanes
@@ -71,7 +77,7 @@ class _Counts:
 
 def _operators(machine: GemmMachine, timing: GemmTiming) -> Iterator[Operator]:
     count, formats = _Counts(machine, timing), machine.formats
-    operand, score, exp, state, output = (formats[role] for role in ("operand", "score", "exp", "state", "output"))
+    operand, score = formats["operand"], formats["score"]
     phase_bits, part_bits, step_bits = machine.counter_bits
     for name, bits, uses in (("next_phase", phase_bits, len(timing.program)),
                              ("next_part", part_bits, sum(phase.parts for phase in timing.program)),
@@ -87,6 +93,16 @@ def _operators(machine: GemmMachine, timing: GemmTiming) -> Iterator[Operator]:
     yield Operator("checksum_pe_multiply", "fp_mul", multiply, GEMM, all_pes - pes, count.checksum_macs)
     yield Operator("checksum_pe_add", "fp_add", add, GEMM, all_pes - pes, count.checksum_macs)
 
+    if not machine.plain:
+        yield from _vector(machine, count)
+    if machine.fused is not None:
+        yield from _fused(machine, count)
+    if machine.gemm is not None:
+        yield from _gemm(machine, count)
+
+
+def _vector(machine: GemmMachine, count: _Counts) -> Iterator[Operator]:
+    score, exp, state, output = (machine.formats[role] for role in ("score", "exp", "state", "output"))
     lanes, keys = machine.lanes, count.lane_keys
     unit = "exp_pwl" if machine.exp.kind == "pwl" else "exp"
     yield Operator("scale", "fp_mul", product_of(score, score, score), VECTOR, lanes, 2 * keys)
@@ -100,10 +116,6 @@ def _operators(machine: GemmMachine, timing: GemmTiming) -> Iterator[Operator]:
         yield Operator("o_times_reciprocal", "fp_mul", product_of(state, state, output), VECTOR, lanes, count.lane_dims)
     else:
         yield Operator("o_by_l", "div", widest(state, output).name, VECTOR, lanes, count.lane_dims)
-    if machine.fused is not None:
-        yield from _fused(machine, count)
-    if machine.gemm is not None:
-        yield from _gemm(machine, count)
 
 
 def _encoder(machine: GemmMachine, count: _Counts, fused: bool) -> Iterator[Operator]:
@@ -199,13 +211,11 @@ def register_writes(machine: GemmMachine, timing: GemmTiming) -> dict[str, int]:
 def _sram(machine: GemmMachine, timing: GemmTiming) -> dict[str, int]:
     """Elements read from and written to each memory: operands as the array reads them, checksum words with them; sums
     of a product with those read back; what encoders and the vector unit read and write."""
-    qk, pv = (timing.products[name].folding.traffic for name in ("qk", "pv"))
-    n_queries, n_keys, d = timing.n_queries, timing.n_keys, machine.head_dim
-    found = {
-        "q": qk.a_reads, "k": qk.b_reads, "v": pv.b_reads, "s": qk.sum_reads + qk.sum_writes + 2 * n_queries * n_keys,
-        "p": pv.a_reads + n_queries * n_keys, "l": 2 * n_queries,
-        "u": pv.sum_reads + pv.sum_writes + n_queries * (d + machine.fused_words), "o": n_queries * d,
-    }
+    qk = timing.products["qk"].folding.traffic
+    if machine.plain:
+        found = {"q": qk.a_reads, "k": qk.b_reads, "o": qk.sum_reads + qk.sum_writes}
+    else:
+        found = _attention_sram(machine, timing)
     for phase in timing.program:
         if phase.name.startswith("encode_"):
             tensor = encoded_tensor(phase.name, machine.flow)
@@ -215,6 +225,17 @@ def _sram(machine: GemmMachine, timing: GemmTiming) -> dict[str, int]:
     return found
 
 
+def _attention_sram(machine: GemmMachine, timing: GemmTiming) -> dict[str, int]:
+    """Those of both products and of the vector unit."""
+    qk, pv = (timing.products[name].folding.traffic for name in ("qk", "pv"))
+    n_queries, n_keys, d = timing.n_queries, timing.n_keys, machine.head_dim
+    return {
+        "q": qk.a_reads, "k": qk.b_reads, "v": pv.b_reads, "s": qk.sum_reads + qk.sum_writes + 2 * n_queries * n_keys,
+        "p": pv.a_reads + n_queries * n_keys, "l": 2 * n_queries,
+        "u": pv.sum_reads + pv.sum_writes + n_queries * (d + machine.fused_words), "o": n_queries * d,
+    }
+
+
 def encoded_tensor(phase: str, flow: str) -> str:
     """The tensor that an encoder phase reads."""
     from accel_sim.machines.gemm_timing import encoded
@@ -222,14 +243,25 @@ def encoded_tensor(phase: str, flow: str) -> str:
     return "v" if phase == "encode_v" else encoded(phase, flow)
 
 
+def _of_integers(operator: Operator) -> Operator:
+    """An operator as it is built where its format is one of integers: multiplication is that of the operands, sums and
+    comparisons have the width of the result."""
+    names = re.split(r"[*+]|->", operator.format)
+    if operator.unit not in INTEGER_UNITS or names[-1] not in INTEGERS:
+        return operator
+    unit = INTEGER_UNITS[operator.unit]
+    return replace(operator, unit=unit, format="*".join(names[:2]) if unit == "int_mul" else names[-1])
+
+
 def gemm_activity(machine: GemmMachine, timing: GemmTiming) -> Activity:
     """Everything that one head makes the machine do."""
     formats = machine.formats
     role = {**dict.fromkeys("qkvp", "operand"), "s": "score", "l": "state", "u": "state", "o": "output"}
+    elements = _sram(machine, timing)
     return Activity(
         cycles=timing.head_cycles,
-        operators=tuple(operator for operator in _operators(machine, timing) if operator.instances),
+        operators=tuple(_of_integers(operator) for operator in _operators(machine, timing) if operator.instances),
         register_writes=register_writes(machine, timing),
-        sram_elements=_sram(machine, timing),
-        sram_formats={tensor: formats[name] for tensor, name in role.items()},
+        sram_elements=elements,
+        sram_formats={tensor: formats[name] for tensor, name in role.items() if tensor in elements},
     )

@@ -17,7 +17,9 @@ SEQUENCER = ("phase", "part", "step")
 
 def gemm_registers(machine: GemmMachine) -> tuple[Register, ...]:
     """Every register array, in the order of the inventory."""
-    found = [*_sequencer(machine), *machine.array.inventory, *_vector(machine)]
+    found = [*_sequencer(machine), *machine.array.inventory]
+    if not machine.plain:
+        found += _vector(machine)
     if machine.fused is not None:
         found += _fused(machine)
     if machine.gemm is not None:
@@ -131,6 +133,6 @@ def _place_bits(machine: GemmMachine) -> tuple[int, int]:
     """Bits of a line and of a column number on the array, over both products of the largest head."""
     from accel_sim.machines.gemm import bits_for
 
-    products = [machine.product(name, machine.max_queries, machine.max_keys) for name in ("qk", "pv")]
+    products = [machine.product(name, machine.max_queries, machine.max_keys) for name in machine.product_names]
     return (bits_for(max(product.p_total for product in products)),
             bits_for(max(product.q_total for product in products)))

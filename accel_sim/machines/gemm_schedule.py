@@ -79,7 +79,7 @@ def live(machine: GemmMachine, timing: GemmTiming, name: str, element: Ints, cyc
     inside = (cycle >= 0) & (cycle < timing.head_cycles)
     if name in ALWAYS:
         return inside
-    if name == "scale":
+    if name == "scale" and not machine.plain:
         return inside & (cycle < timing.by_name["softmax"].end)
     found = np.zeros(cycle.shape, dtype=bool)
     for phase in timing.program:

@@ -10,6 +10,8 @@
 | `softmax` | ⌈Nq/W⌉ | 2N + 8 |
 | `divide` | ⌈Nq/W⌉ | d + 3, one more with reciprocals; fused check: d + f + W + 5 |
 
+A plain product has `qk`, its encoders and its drain only; `gemm_plain` has its steps for the memory system.
+
 Phases never overlap, parts and steps follow each other without a gap: a phase takes parts · steps cycles.
 """
 
@@ -21,6 +23,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from accel_sim.machines.gemm_layout import Product
+from accel_sim.machines.gemm_plain import plain_steps
 from accel_sim.machines.program import ProgramTiming, Step, Tile
 
 if TYPE_CHECKING:
@@ -112,7 +115,7 @@ def _shape(machine: GemmMachine, name: str, products: dict[str, Product], n_quer
 
 def gemm_program(machine: GemmMachine, n_queries: int, n_keys: int) -> tuple[tuple[Phase, ...], dict[str, Product]]:
     """(phases, products by name) of a head of n_queries × n_keys."""
-    products = {name: machine.product(name, n_queries, n_keys) for name in ("qk", "pv")}
+    products = {name: machine.product(name, n_queries, n_keys) for name in machine.product_names}
     program, start = [], 0
     for number, name in enumerate(machine.phases):
         parts, steps = _shape(machine, name, products, n_queries, n_keys)
@@ -124,7 +127,10 @@ def gemm_program(machine: GemmMachine, n_queries: int, n_keys: int) -> tuple[tup
 def gemm_timing(machine: GemmMachine, n_queries: int, n_keys: int) -> GemmTiming:
     """Everything about the time of a head of n_queries × n_keys."""
     program, products = gemm_program(machine, n_queries, n_keys)
-    steps = tuple(step for phase in program for step in _steps(machine, phase, products, n_queries, n_keys))
+    if machine.plain:
+        steps = plain_steps(machine, program, products["qk"])
+    else:
+        steps = tuple(step for phase in program for step in _steps(machine, phase, products, n_queries, n_keys))
     return GemmTiming(n_queries, n_keys, steps, program, products)
 
 

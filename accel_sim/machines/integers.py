@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_sim.numerics.formats import Codec, Format
+from accel_sim.numerics.formats import FORMATS, Codec, Format, Rounding, Subnormals
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,23 @@ class SignedFormat(Format):
         return (1 << (self.mantissa_bits - 1)) - 1
 
     @property
+    def max_finite(self) -> float:
+        """Largest value."""
+        return float(self.highest)
+
+    @property
+    def precision(self) -> int:
+        """Bits of a magnitude."""
+        return self.mantissa_bits - 1
+
+    @property
     def codec(self) -> Codec:
-        """No codec of the floating kernels knows a sign bit of an integer: raises ValueError."""
-        raise ValueError(f"format {self.name} is a signed integer: use `encode` and `decode`")
+        """The bit layout, for the kernels."""
+        return Codec(0, self.mantissa_bits, 0, 3)
+
+    def rounding(self, subnormals: Subnormals = "keep") -> Rounding:
+        """The rule that brings a whole binary64 value into this format: it wraps around. There are no subnormals."""
+        return Rounding(3, float(1 << self.mantissa_bits), 0.0, self.max_finite, 0.0, 0.0)
 
     def encode(self, values: NDArray[Any]) -> NDArray[np.uint64]:
         """Bit patterns of integer `values` (any dtype), same shape; bits beyond the width are cut off."""
@@ -53,3 +67,8 @@ def signed_format(width_bits: int) -> SignedFormat:
 
 INTEGERS: dict[str, SignedFormat] = {fmt.name: fmt for fmt in (signed_format(8), signed_format(32))}
 """The integer formats of arrays, by name."""
+
+
+def format_named(name: str) -> Format:
+    """A floating or an integer format. KeyError if there is none of that name."""
+    return INTEGERS[name] if name in INTEGERS else FORMATS[name]

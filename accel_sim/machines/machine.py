@@ -89,6 +89,8 @@ class Machine(ABC):
     formats: dict[str, Format]
     subnormals: Subnormals
     head_dim: int
+    plain: bool = False
+    """Whether a head is a plain product Q·Kᵀ, and not attention: v is empty, and the output is (Nq, N)."""
 
     @property
     @abstractmethod

@@ -27,7 +27,8 @@ _DOUBLE_MANTISSA_BITS = 52
 class Rounding(NamedTuple):
     """One rounding rule, as scalars that a kernel takes by value.
 
-    kind: 0 binary64 (nothing to round), 1 binary32 (the CPU's own conversion), 2 anything narrower than binary64.
+    kind: 0 binary64 (nothing to round), 1 binary32 (the CPU's own conversion), 2 anything narrower than binary64,
+    3 a signed integer that wraps around (magic: 2^width, the others unused).
     magic: 1.5 * 2^(52 - mantissa_bits); times 2^exponent it is the constant whose addition rounds to the format.
     min_normal: smallest normal magnitude; below it the quantum stays the one of min_normal.
     max_finite: largest finite magnitude.
@@ -44,7 +45,8 @@ class Rounding(NamedTuple):
 
 
 class Codec(NamedTuple):
-    """One bit layout, as scalars that a kernel takes by value. kind: 0 ieee, 1 fn, 2 uint."""
+    """One bit layout, as scalars that a kernel takes by value. kind: 0 ieee, 1 fn, 2 uint, 3 two's complement (of
+    mantissa_bits bits, sign included)."""
 
     exponent_bits: int
     mantissa_bits: int

@@ -31,6 +31,7 @@ _ZERO = np.int64(0)
 
 _FN = 1
 _UINT = 2
+_SIGNED = 3
 
 
 @kernel
@@ -92,7 +93,17 @@ def round_to(x: float, r: Rounding) -> float:
         return round_32(x, r.flush_below)
     if r.kind == 0:
         return round_64(x, r.flush_below)
+    if r.kind == _SIGNED:
+        return wrap(x, r.magic)
     return round_narrow(x, r.magic, r.min_normal, r.max_finite, r.overflow, r.flush_below)
+
+
+@kernel
+def wrap(x: float, modulus: float) -> float:
+    """`round_to` for a signed integer: x, made whole (to nearest even), modulo 2^width, from −2^(width−1) on. Exact for
+    |x| up to 2^53."""
+    whole = float(np.rint(x))
+    return whole - float(np.floor(whole / modulus + 0.5)) * modulus
 
 
 @kernel
@@ -112,6 +123,8 @@ def _encode(x: float, c: Codec) -> Word:
     """`encode_value` on signed integers (mixing signed and unsigned would turn into floats)."""
     if c.kind == _UINT:
         return np.int64(x)
+    if c.kind == _SIGNED:
+        return np.int64(x) & ((_ONE << np.int64(c.mantissa_bits)) - _ONE)
     bits = bits_of(x)
     if c.exponent_bits == 11 and c.mantissa_bits == 52:
         return bits
@@ -141,6 +154,9 @@ def _decode(bits: Word, c: Codec) -> float:
     """`decode_value` on signed integers."""
     if c.kind == _UINT:
         return np.float64(np.int64(bits))
+    if c.kind == _SIGNED:
+        spare = np.int64(64 - c.mantissa_bits)
+        return np.float64((np.int64(bits) << spare) >> spare)
     if c.exponent_bits == 11 and c.mantissa_bits == 52:
         return from_bits(bits)
     all_ones = (_ONE << np.int64(c.exponent_bits)) - _ONE

@@ -1,13 +1,14 @@
-"""How far a head's output is from attention computed in float64.
+"""How far a head's output is from attention, or a plain product, computed in float64.
 
-The reference is softmax(QKᵀ/√d)V of the same rounded operands under the same mask: the distance measures the
-machine's arithmetic, not the rounding of its inputs. It is computed in a fixed order by IEEE operations and the
-project's own exponential, so that the distance, too, has the same bits on every CPU.
+The reference is softmax(QKᵀ/√d)V of the same rounded operands under the same mask, or their product ABᵀ where the
+workload is one: the distance measures the machine's arithmetic, not the rounding of its inputs. It is computed in a
+fixed order by IEEE operations and the project's own exponential, so that the distance, too, has the same bits on every
+CPU.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from accel_sim.faults.outcome import severity
 from accel_sim.numerics.exp import exp_exact
 from accel_sim.numerics.formats import FORMATS, Rounding
 from accel_sim.numerics.jit import kernel
+
+if TYPE_CHECKING:
+    from accel_sim.engines.job import Job
+    from accel_sim.machines.machine import Machine
 
 
 class Distance(NamedTuple):
@@ -31,6 +36,29 @@ def distance(output: np.ndarray, reference: np.ndarray) -> Distance:
     """Distance of an (Nq, d) output from its reference."""
     harm = severity(reference, output, FORMATS["fp64"].codec)
     return Distance(harm.max_abs, harm.rel_l2)
+
+
+def reference(machine: Machine, job: Job) -> np.ndarray:
+    """What a job's output would be in float64: (Nq, d) of attention, or (Nq, N) of a plain product."""
+    if machine.plain:
+        return reference_product(job.q, job.k)
+    return reference_attention(job.q, job.k, job.v, job.bound)
+
+
+def reference_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A·Bᵀ in float64, added up in the order of k: a (M, K), b (N, K). Returns (M, N)."""
+    out = np.zeros((a.shape[0], b.shape[0]))
+    _multiply(out, a, np.ascontiguousarray(b.T, dtype=np.float64))
+    return out
+
+
+@kernel
+def _multiply(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """Into out (M, N), zeros. b (K, N)."""
+    for i in range(a.shape[0]):
+        for k in range(a.shape[1]):
+            for j in range(b.shape[1]):
+                out[i, j] += a[i, k] * b[k, j]
 
 
 def reference_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, bounds: np.ndarray) -> np.ndarray:

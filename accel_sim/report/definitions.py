@@ -46,7 +46,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("Size of the design", ("run", "rtl"), "", (
         D("design.size", "size", "", "the datapath's size, in words"),
         D("design.lanes", "lanes", "lanes", "lanes machine: queries processed side by side, P"),
-        D("design.head_dim", "head dim", "", "elements of a query, key or value, d"),
+        D("design.head_dim", "head dim", "", "elements of a query, key or value, d; K of a plain product"),
         D("design.registers_bits", "flip-flops", "bits", "flip-flop bits of the whole machine, check unit included"),
     )),
     Section("Design", ("run",), "The machine and its check unit, as the config states them.", (
@@ -78,15 +78,15 @@ SECTIONS: tuple[Section, ...] = (
     )),
     Section("Workload", ("run",), "", (
         D("workload.name", "workload", "", "name of the workload"),
-        D("workload.kind", "kind", "", "captured, gaussian, outliers or file"),
-        D("workload.heads", "heads", "heads", "attention heads that are run; all have one shape"),
-        D("workload.queries", "queries", "", "queries of a head, Nq"),
-        D("workload.keys", "keys", "", "keys of a head, N"),
-        D("workload.head_dim", "head dim", "", "elements of a query, key or value, d"),
+        D("workload.kind", "kind", "", "captured, gaussian, outliers, file or gemm (plain products M × K by K × N)"),
+        D("workload.heads", "heads", "heads", "attention heads (or plain products) that are run; all have one shape"),
+        D("workload.queries", "queries", "", "queries of a head, Nq; rows M of a plain product"),
+        D("workload.keys", "keys", "", "keys of a head, N; columns N of a plain product"),
+        D("workload.head_dim", "head dim", "", "elements of a query, key or value, d; K of a plain product"),
         D("workload.mask", "mask", "", "which keys a query may attend to"),
         D("workload.scores", "scores", "", "unmasked (query, key) pairs of a head"),
         D("workload.macs", "multiply-accumulates", "", "multiply-accumulates of QKᵀ and PV over the unmasked pairs of a "
-          "head: 2 · scores · d"),
+          "head: 2 · scores · d; of a plain product: M · N · K"),
         D("workload.facts.**", "about", "", "where the tensors come from, in words"),
     )),
     Section("Time", ("run",), "Of one head. Heads of one shape take the same time: one is simulated and multiplied.", (
@@ -121,8 +121,9 @@ SECTIONS: tuple[Section, ...] = (
           "transferring; null if its bandwidth is unlimited"),
         D("memory.sram_peak_bytes.*", "SRAM peak", "bytes", "most bytes of SRAM taken at any time, by tensor and for all"),
     )),
-    Section("Accuracy", ("run",), "Distance of the output from softmax(QKᵀ/√d)V in float64, on the same operands (already "
-            "rounded to the operand format) under the same mask: the error of the machine's arithmetic.", (
+    Section("Accuracy", ("run",), "Distance of the output from softmax(QKᵀ/√d)V (of a plain product: from A·B) in float64, "
+            "on the same operands (already rounded to the operand format) under the same mask: the error of the machine's "
+            "arithmetic.", (
         D("accuracy.max_abs_error", "largest error", "output units", "largest |O − R| over all heads; Infinity where the "
           "output is not finite"),
         D("accuracy.rel_l2_error", "relative error", "", "‖O − R‖₂ / ‖R‖₂ of the worst head"),
@@ -249,9 +250,9 @@ SECTIONS: tuple[Section, ...] = (
         D("where.stored_format", "stored as", "", "format whose bits can be struck"),
         D("where.holds", "holds", "", "what the schedule says it held; null if it was dead: nothing reads it before it "
           "is written again"),
-        D("where.query", "query", "", "query that this value belongs to, or null"),
-        D("where.key", "key", "", "key that it belongs to, or null"),
-        D("where.dim", "dim", "", "dimension that it belongs to, or null"),
+        D("where.query", "query", "", "query (row of a plain product) that this value belongs to, or null"),
+        D("where.key", "key", "", "key (column of a plain product) that it belongs to, or null"),
+        D("where.dim", "dim", "", "dimension (k of a plain product) that it belongs to, or null"),
         D("when.phase", "phase", "", "what the machine was doing"),
         D("when.stalled", "held", "", "the pipeline was being held: the flip waited in its register"),
         D("when.machine_cycle", "machine cycle", "cycles", "the same moment without stalls"),
@@ -380,7 +381,7 @@ SECTIONS: tuple[Section, ...] = (
         D("checks[].mismatches", "differ", "", "how many of them differ (of register bits: 1 if any does)"),
         D("checks[].first", "first difference", "", "the first difference in words, null if there is none"),
         D("distance.max_abs_error", "largest error", "output units", "largest |O − R| of the first head, R being "
-          "softmax(QKᵀ/√d)V in float64 on the same operands; Infinity where the output is not finite"),
+          "softmax(QKᵀ/√d)V (of a plain product: A·B) in float64 on the same operands; Infinity where the output is not finite"),
         D("distance.rel_l2_error", "relative error", "", "‖O − R‖₂ / ‖R‖₂"),
     )),
     Section("SCALE-Sim", ("validate",), "With `--scalesim`: M × K by K × N on an array of R × C.", (

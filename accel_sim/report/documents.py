@@ -362,7 +362,7 @@ def _workload(run: Simulation) -> dict[str, Any]:
         "head_dim": workload.head_dim,
         "mask": str(workload.mask),
         "scores": workload.score_count,
-        "macs": 2 * workload.score_count * workload.head_dim,
+        "macs": workload.macs,
         "facts": dict(workload.details),
     }
 
@@ -385,7 +385,7 @@ def _time(run: Simulation) -> dict[str, Any]:
         "stalls": dict(system.stalls),
         "drain_cycles": system.drain_cycles,
         "utilisation": run.utilisation,
-        "macs_per_cycle": 2 * run.workload.score_count * run.workload.head_dim / system.total_cycles,
+        "macs_per_cycle": run.workload.macs / system.total_cycles,
         "all_heads": {
             "heads": totals.heads,
             "total_cycles": totals.total_cycles,

@@ -89,14 +89,18 @@ def _story(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "where", f"{where['about']} (word of component {where['component']}: " \
                        f"{_several(word['elements'], where['stored_format'] + ' element')}" \
                        f"{', ' + _several(word['check_bits'], 'check bit') if word['check_bits'] else ''})"
-    yield "held", _held(where)
+    product = document["config"]["values"]["workload"]["kind"] == "gemm"
+    yield "held", _held(where, ("row", "column", "k") if product else ("query", "key", "dim"))
     if word is not None:
         yield "read", _read(word)
     yield "when", f"{when['phase']}; cycle {count(fault['cycle'])} of {count(when['run_cycles'])}" + (
         f", while the pipeline was held by the memory (machine cycle {count(when['machine_cycle'])})"
         if when["stalled"] else "")
+    if product:
+        yield "reached", _several(len(reach["rows"]), "output row") + _rows(reach["rows"], ("row", "rows"))
+        return
     yield "reached", (f"{_several(reach['scores'], 'score')}, {_several(reach['weights'], 'attention weight')}, "
-                      f"{_several(len(reach['rows']), 'output row')}" + _rows(reach["rows"]))
+                      f"{_several(len(reach['rows']), 'output row')}" + _rows(reach["rows"], ("query", "queries")))
 
 
 def _read(word: Mapping[str, Any]) -> str:
@@ -118,10 +122,11 @@ def _kind(fault: Mapping[str, Any]) -> str:
     return f"bit {bit} stuck at {kind[-1]} for {_several(fault['duration_cycles'], 'cycle')},"
 
 
-def _held(where: Mapping[str, Any]) -> str:
+def _held(where: Mapping[str, Any], called: tuple[str, str, str]) -> str:
     if where["holds"] is None:
         return "nothing that is still needed: it is written again before anything reads it"
-    place = [f"{name} {where[name]}" for name in ("query", "key", "dim") if where[name] is not None]
+    names = zip(called, ("query", "key", "dim"), strict=True)
+    place = [f"{shown} {where[name]}" for shown, name in names if where[name] is not None]
     return ", ".join(place) or "a value of the whole run"
 
 
@@ -129,12 +134,12 @@ def _several(n: int, what: str) -> str:
     return f"{count(n)} {what}{'' if n == 1 else 's'}"
 
 
-def _rows(rows: Iterable[int]) -> str:
+def _rows(rows: Iterable[int], called: tuple[str, str]) -> str:
     listed = list(rows)
     if not listed:
         return ""
     shown = ", ".join(map(str, listed[:8])) + (", …" if len(listed) > 8 else "")
-    return f" (quer{'y' if len(listed) == 1 else 'ies'} {shown})"
+    return f" ({called[len(listed) > 1]} {shown})"
 
 
 # -- the value ------------------------------------------------------------------------------------------------

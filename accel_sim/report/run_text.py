@@ -39,7 +39,7 @@ def show_run(console: Console, document: Mapping[str, Any]) -> None:
     for title, note, lines in (
         ("Time", _heads_note(document), _time(document)),
         ("Memory", "one head", _memory(document)),
-        ("Accuracy", "against float64 attention on the same operands", _accuracy(document)),
+        ("Accuracy", f"against {reference_name(document)} in float64 on the same operands", _accuracy(document)),
         *((f"Check unit {unit['unit']}", "fault-free run", _check(document, unit)) for unit in document["check_units"]),
         ("Recovery", "one alarm", _recovery(document)),
     ):
@@ -74,8 +74,8 @@ def scaled_line(key: str, value: float, unit: str, note: str = "") -> Line:
 def _design(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     design, workload = document["design"], document["workload"]
     dot = f"{design['dot']} dot product, " if "dot" in design else ""
-    yield "design", (f"{design['kind']}: {design['size']} at {design['clock_mhz']:g} MHz, {dot}exp {design['exp']}, "
-                     f"division {design['divide']}, subnormals "
+    units = f"exp {design['exp']}, division {design['divide']}, " if "exp" in design else ""
+    yield "design", (f"{design['kind']}: {design['size']} at {design['clock_mhz']:g} MHz, {dot}{units}subnormals "
                      f"{'kept' if design['subnormals'] == 'keep' else 'flushed'}")
     stored = design["stored_formats"]
     yield "formats", _formats(design["formats"]) + (
@@ -87,14 +87,26 @@ def _design(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "check unit", _unit(unit)
     if not design["units"]:
         yield "check unit", "none: the design is unprotected"
-    heads = workload["heads"]
-    yield "workload", (f"{workload['name']}: {count(heads)} head{'s' if heads > 1 else ''} of "
-                       f"{count(workload['queries'])} queries × {count(workload['keys'])} keys, "
-                       f"head dim {workload['head_dim']}; mask {workload['mask']}; "
-                       f"{quantity_of_macs(workload['macs'])} a head")
+    yield "workload", _workload(workload)
     for label, text in workload["facts"].items():
         if label != "file":
             yield "", f"{label}: {text}"
+
+
+def _workload(workload: Mapping[str, Any]) -> str:
+    """What is computed, in words."""
+    heads, macs = workload["heads"], quantity_of_macs(workload["macs"])
+    m, n, k = (count(workload[key]) for key in ("queries", "keys", "head_dim"))
+    if workload["kind"] == "gemm":
+        return (f"{workload['name']}: {count(heads)} product{'s' if heads > 1 else ''} of {m} × {k} by {k} × {n}; "
+                f"{macs} each")
+    return (f"{workload['name']}: {count(heads)} head{'s' if heads > 1 else ''} of {m} queries × {n} keys, "
+            f"head dim {workload['head_dim']}; mask {workload['mask']}; {macs} a head")
+
+
+def reference_name(document: Mapping[str, Any]) -> str:
+    """What the outputs are compared with: attention, or a plain product."""
+    return "the product" if document["config"]["values"]["workload"]["kind"] == "gemm" else "attention"
 
 
 def _unit(unit: Mapping[str, Any]) -> str:

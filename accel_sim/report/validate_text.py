@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from accel_sim.report.definitions import lookup
-from accel_sim.report.run_text import show_title
+from accel_sim.report.run_text import reference_name, show_title
 from accel_sim.report.text import Line, count, facts, grid, heading, number, print_grid
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def show_validation(console: Console, document: Mapping[str, Any]) -> None:
         if check["first"]:
             console.print(f"first difference, {check['what']}: {check['first']}", soft_wrap=True)
     console.print()
-    console.print(heading("Beside attention in float64", "a distance, not a check: the formats of the config round"))
+    console.print(heading(f"Beside {reference_name(document)} in float64",
+                          "a distance, not a check: the formats of the config round"))
     lines = []
     for key in ("max_abs_error", "rel_l2_error"):
         told = lookup(f"distance.{key}")

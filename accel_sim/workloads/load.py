@@ -12,7 +12,7 @@ from accel_sim.workloads.errors import BadInput
 from accel_sim.workloads.workload import HeadId, Mask, TensorSource, Workload, rounded
 
 if TYPE_CHECKING:
-    from accel_sim.config import CapturedWorkload, Config, FileWorkload, GaussianWorkload
+    from accel_sim.config import CapturedWorkload, Config, FileWorkload, GaussianWorkload, GemmWorkload
     from accel_sim.numerics.formats import Format
     from accel_sim.workloads.files import Stored
 
@@ -40,10 +40,12 @@ def load_workload(config: Config) -> Workload:
 
 def _loaded(config: Config) -> Workload:
     section: Any = config.workload
-    mask = Mask(section.mask.causal, section.mask.valid_keys, section.mask.window)
-    from accel_sim.numerics.formats import FORMATS
+    from accel_sim.machines.integers import format_named
 
-    operand = FORMATS[config.architecture.formats.operand]
+    operand = format_named(config.architecture.formats.operand)
+    if section.kind == "gemm":
+        return _products(section, operand)
+    mask = Mask(section.mask.causal, section.mask.valid_keys, section.mask.window)
     if section.kind in ("gaussian", "outliers"):
         return _synthetic(section, config.architecture.head_dim, mask, operand)
     path = config.workload_path()
@@ -53,7 +55,7 @@ def _loaded(config: Config) -> Workload:
     if section.kind == "file":
         return _file(section, path, mask, operand)
     raise BadInput(
-        "kind", f"no workload of kind {section.kind!r}; allowed: captured, gaussian, outliers, file"
+        "kind", f"no workload of kind {section.kind!r}; allowed: captured, gaussian, outliers, file, gemm"
     )
 
 
@@ -79,6 +81,23 @@ def _synthetic(section: GaussianWorkload, head_dim: int, mask: Mask, operand: Fo
         operand=operand,
         source=source,
         details=(("elements", elements),),
+    )
+
+
+def _products(section: GemmWorkload, operand: Format) -> Workload:
+    from accel_sim.workloads.synthetic import PlainProduct
+
+    return Workload(
+        name=section.kind,
+        kind=section.kind,
+        heads=tuple(HeadId(0, product) for product in range(section.products)),
+        n_queries=section.m,
+        n_keys=section.n,
+        head_dim=section.k,
+        mask=Mask(),
+        operand=operand,
+        source=PlainProduct(section.m, section.n, section.k, section.scale, section.seed),
+        details=(("elements", f"normal with standard deviation {section.scale:g}, seed {section.seed}"),),
     )
 
 
@@ -141,6 +160,8 @@ def _selection(key: str, chosen: int | str, count: int) -> range:
 
 def _check_architecture(workload: Workload, config: Config) -> None:
     arch = config.architecture
+    if workload.plain:  # K is the workload's own, and the config has compared the rest
+        return
     if workload.head_dim != arch.head_dim:
         raise BadInput(
             "path", f"head dimension is {workload.head_dim}, but architecture.head_dim is {arch.head_dim}"
@@ -178,9 +199,11 @@ def _check_range(workload: Workload) -> None:
     if _fits(workload.source.largest, fmt):
         return
     # Generators give only a bound, so look at the values themselves before refusing.
-    key = {"gaussian": "scale", "outliers": "factor"}.get(workload.kind, "path")
+    key = {"gaussian": "scale", "gemm": "scale", "outliers": "factor"}.get(workload.kind, "path")
     for head in workload.heads:
-        for name, values in zip("qkv", workload.source.values(head), strict=True):
+        for name, values in zip("abv" if workload.plain else "qkv", workload.source.values(head), strict=True):
+            if not values.size:
+                continue
             place = np.unravel_index(np.argmax(np.abs(values)), values.shape)
             if not _fits(float(values[place]), fmt):
                 index = ", ".join(str(int(i)) for i in place)

@@ -67,6 +67,32 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
+class PlainProduct:
+    """A (M × K) and B (K × N), independent normal elements of mean 0 and standard deviation `scale`: q is A, k is B
+    transposed, and v is empty."""
+
+    m: int
+    n: int
+    k: int
+    scale: float
+    seed: int
+
+    @property
+    def largest(self) -> float:
+        """A bound on the magnitude of every element."""
+        return normal.LARGEST * self.scale
+
+    def values(self, head: HeadId) -> tuple[F64, F64, F64]:
+        a, b = (normal_matrix(self.seed, head, purpose, rows, self.k) * self.scale
+                for purpose, rows in ((_Q, self.m), (_K, self.n)))
+        return a, b, np.zeros((self.n, 0))
+
+    def kv_head(self, head: HeadId) -> HeadId:
+        """Every product has a B of its own."""
+        return head
+
+
+@dataclass(frozen=True)
 class Outliers:
     """A `Gaussian` whose q and k carry a few channels that are `factor` times as large, the same in every
     token and in all heads of a group.

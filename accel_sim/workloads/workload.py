@@ -1,5 +1,8 @@
 """What attention is computed on: the tensors of some heads, and which keys each query may see.
 
+A workload of kind ``gemm`` has plain products in their place, A (M × K) times B (K × N): q is A, k is B transposed, v
+is empty, so n_queries is M, n_keys is N and head_dim is K.
+
 - `Workload`: the frozen description; gives the tensors of one head at a time, rounded to the operand format.
 - `HeadId`: which head, by layer and head number.
 - `Tensors`: q, k and v of one head.
@@ -110,7 +113,7 @@ class Workload:
 
     Attributes:
         name: short name for reports.
-        kind: ``captured``, ``gaussian``, ``outliers`` or ``file``.
+        kind: ``captured``, ``gaussian``, ``outliers``, ``file`` or ``gemm``.
         heads: the heads to run, in order.
         n_queries: queries in a head.
         n_keys: keys in a head.
@@ -177,10 +180,28 @@ class Workload:
         last, first = self.bounds(), self.firsts()
         return int(np.sum(np.where(last >= first, last - first + 1, 0)))
 
+    @property
+    def plain(self) -> bool:
+        """Whether its heads are plain products."""
+        return self.kind == "gemm"
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one head: of both products of attention over its unmasked pairs, or of the one."""
+        return (1 if self.plain else 2) * self.score_count * self.head_dim
+
     def facts(self) -> tuple[tuple[str, str], ...]:
         """What a report says of the workload, as (label, text) pairs."""
         first, last = self.heads[0], self.heads[-1]
         span = str(first) if len(self.heads) == 1 else f"{len(self.heads)}, from {first} to {last}"
+        if self.plain:
+            return (
+                ("workload", self.name),
+                ("heads", f"{span}: one for each product"),
+                ("shape", f"{self.n_queries} × {self.head_dim} by {self.head_dim} × {self.n_keys}"),
+                ("operand format", self.operand.name),
+                *self.details,
+            )
         kv_heads = self.kv_heads
         if kv_heads < len(self.heads):
             span += f"; they share {kv_heads} keys and values"
@@ -201,7 +222,12 @@ class Workload:
 
 
 def rounded(values: F64, fmt: Format) -> F64:
-    """Each value rounded once, to nearest even, to a format; subnormals are kept. Any shape, C-contiguous."""
+    """Each value rounded once, to nearest even, to a format; subnormals are kept, and what lies beyond the range of an
+    integer format becomes its end. Any shape, C-contiguous."""
+    from accel_sim.machines.integers import SignedFormat
+
+    if isinstance(fmt, SignedFormat):
+        return np.clip(np.rint(np.ascontiguousarray(values, dtype=np.float64)), fmt.lowest, fmt.highest) + 0.0
     from accel_sim.numerics.arithmetic import mul_vs
 
     flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1)

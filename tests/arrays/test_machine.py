@@ -13,6 +13,8 @@ from accel_sim.faults.fault import Fault
 from accel_sim.machines.folds import DATAFLOWS, INDICES
 from accel_sim.machines.integers import INTEGERS, signed_format
 from accel_sim.machines.systolic import SystolicArray
+from accel_sim.numerics.arithmetic import add
+from accel_sim.numerics.rounding import decode_value, encode_value, flip_bits, round_to
 
 
 def test_the_three_dataflows_are_three_ways_to_place_one_product() -> None:
@@ -45,8 +47,18 @@ def test_integer_formats_are_twos_complement() -> None:
     values = np.array([-(2**31), -1, 0, 2**31 - 1])
     assert int32.encode(values).tolist() == [2**31, 2**32 - 1, 0, 2**31 - 1]
     assert int32.decode(int32.encode(values)).tolist() == values.tolist()
-    with pytest.raises(ValueError, match="signed integer"):
-        _ = int8.codec
+    for fmt, patterns in ((int8, range(256)), (int32, (0, 1, 2**31 - 1, 2**31, 2**32 - 1))):
+        for pattern in patterns:  # the kernels' own way
+            value = decode_value(np.uint64(pattern), fmt.codec)
+            assert value == fmt.decode(np.array([pattern], np.uint64))[0]
+            assert encode_value(value, fmt.codec) == pattern
+            assert flip_bits(value, fmt.codec, fmt.codec, np.uint64(1)) == value + (1 if pattern % 2 == 0 else -1)
+
+
+def test_integers_wrap_around() -> None:
+    for x, wrapped in ((127, 127), (128, -128), (-129, 127), (255, -1), (256, 0), (-2**40 - 3, -3), (2**40 + 5, 5)):
+        assert round_to(float(x), INTEGERS["int8"].rounding()) == wrapped
+    assert add(2.0**31 - 1, 1.0, INTEGERS["int32"].rounding()) == -(2.0**31)
 
 
 @pytest.mark.parametrize("change, message", [

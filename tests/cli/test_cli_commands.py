@@ -16,6 +16,11 @@ from accel_sim.report.definitions import SECTIONS, definition_of
 PNG = b"\x89PNG\r\n\x1a\n"
 FLIP = ("--register", "o", "--index", "0,2", "--bit", "30", "--cycle", "12")
 
+SMALL_PRODUCT = ("--set", "architecture.rows=3", "--set", "architecture.cols=4", "--set", "architecture.vector_lanes=2",
+                 "--set", "workload={kind: gemm, m: 5, n: 6, k: 7, products: 2}")
+INTEGERS = ("--set", "architecture.formats={operand: int8, score: int32, state: int32, checker: int32}", "--set",
+            "workload.scale=40.0")
+
 COMMANDS = {
     "run": ("run", "tiny"),
     "run, one head of a model": ("run", "minilm"),
@@ -52,6 +57,16 @@ COMMANDS = {
     "campaign, fused": ("campaign", "tiny-fused", "-n", "40", "--workers", "1"),
     "validate, gemm": ("validate", "tiny-gemm", "--faults", "20"),
     "validate, fused": ("validate", "tiny-fused", "--faults", "20"),
+    "run, a plain product": ("run", "mlp-up", *SMALL_PRODUCT),
+    "inject, a plain product": ("inject", "mlp-up", *SMALL_PRODUCT, "--register", "s", "--index", "1,1", "--bit", "12",
+                                "--cycle", "60"),
+    "campaign, a plain product": ("campaign", "mlp-up", *SMALL_PRODUCT, "-n", "40", "--workers", "1"),
+    "validate, a plain product": ("validate", "mlp-up", *SMALL_PRODUCT, "--faults", "20"),
+    "run, integers": ("run", "mlp-up", *SMALL_PRODUCT, *INTEGERS),
+    "inject, integers": ("inject", "mlp-up", *SMALL_PRODUCT, *INTEGERS, "--register", "x", "--index", "1,1", "--bit", "7",
+                         "--cycle", "70"),
+    "validate, integers": ("validate", "mlp-up", *SMALL_PRODUCT, *INTEGERS, "--faults", "20"),
+    "validate, scalesim, a plain product": ("validate", "mlp-up", *SMALL_PRODUCT, "--scalesim"),
     "validate, scalesim": ("validate", "--scalesim"),
     "rtl": ("rtl", "tiny-pwl"),
     "schema": ("schema",),
@@ -358,5 +373,5 @@ def test_a_colour_terminal_gets_the_same_words(run, monkeypatch):
 
 def test_shipped_configs_all_run(run):
     for name in sorted(path.stem for path in (Path(__file__).parents[2] / "configs").glob("*.yaml")):
-        options = ["--set", "workload.queries=32"] if name != "minilm" and not name.startswith("tiny") else []
+        options = ["--set", "workload.queries=32"] if not name.startswith(("minilm", "mlp", "tiny")) else []
         assert run("run", name, *options, "--json").code == 0
