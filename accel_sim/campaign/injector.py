@@ -120,7 +120,7 @@ def fill_outcome(batch: Batch, i: int, cycle: int, golden: RunResult, result: Ru
     batch["alarm_by"][i] = ALARMS.index(by)
     batch["alarm_cycle"][i] = -1 if alarm_cycle is None else alarm_cycle
     batch["latency_cycles"][i] = -1 if alarm_cycle is None else alarm_cycle - cycle
-    batch["residual"][i], batch["limit"][i] = telling_comparison(result)
+    batch["residual"][i], batch["limit"][i] = result.told
     batch["hang"][i] = result.hang
     batch["outcome"][i] = outcome_code(harm.rows > 0, alarm)
     batch["out_rel_l2"][i] = harm.rel_l2
@@ -128,15 +128,3 @@ def fill_outcome(batch: Batch, i: int, cycle: int, golden: RunResult, result: Ru
     batch["out_max_ulp"][i] = harm.max_ulp
     batch["out_nonfinite"][i] = harm.nonfinite
     batch["out_rows"][i] = harm.rows
-
-
-def telling_comparison(result: RunResult) -> tuple[float, float]:
-    """(residual, limit) of the first comparison over its limit, else of the one with the largest |residual|;
-    NaN where nothing was compared."""
-    best = (float("nan"), float("nan"))
-    for c in result.comparisons:
-        if c.alarm:
-            return c.residual, c.limit
-        if not abs(c.residual) <= abs(best[0]):
-            best = (c.residual, c.limit)
-    return best

@@ -8,7 +8,7 @@ import numpy as np
 
 from accel_sim.assembly import Assembly
 from accel_sim.campaign.columns import ALARMS, Batch
-from accel_sim.campaign.injector import drawn_batch, fault_at, fill_outcome, fill_values, telling_comparison
+from accel_sim.campaign.injector import drawn_batch, fault_at, fill_outcome, fill_values
 from accel_sim.campaign.sampling import Sampler, UniformSampler
 from accel_sim.engines.replay.sram import DELIVERED, FLIP, RUN, SramFaults, Told, delivered_rows, told
 from accel_sim.engines.replay.types import FALL_BACK, Outcomes
@@ -154,7 +154,7 @@ class ReplayInjector:
     def _clean(self, batch: Batch, rows: np.ndarray, engine: Any) -> None:
         """What a fault does that changes nothing."""
         golden = engine.golden
-        residual, limit = telling_comparison(golden)
+        residual, limit = golden.told
         n = len(rows)
         none = np.zeros(n, dtype=np.int64)
         alarm = np.full(n, -1 if golden.alarm_cycle is None else golden.alarm_cycle)

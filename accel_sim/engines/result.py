@@ -56,6 +56,25 @@ class RunResult:
             return "checker", self.alarm_cycle
         return ("none" if self.memory_alarm_cycle is None else "memory"), self.memory_alarm_cycle
 
+    def telling(self, unit: str | None = None) -> Comparison | None:
+        """The comparison that says most, of one check unit or of all: the first over its limit, else the one with the
+        largest |residual|; None where nothing was compared."""
+        best = None
+        for comparison in self.comparisons:
+            if unit not in (None, comparison.unit):
+                continue
+            if comparison.alarm:
+                return comparison
+            if best is None or not abs(comparison.residual) <= abs(best.residual):
+                best = comparison
+        return best
+
+    @property
+    def told(self) -> tuple[float, float]:
+        """(residual, limit) of the telling comparison, NaN where nothing was compared: what records keep."""
+        best = self.telling()
+        return (float("nan"), float("nan")) if best is None else (best.residual, best.limit)
+
     def same_as(self, other: RunResult) -> bool:
         """Bit for bit the same run: outputs, residuals, limits, alarm cycle, length."""
         def bits(x: np.ndarray) -> np.ndarray:

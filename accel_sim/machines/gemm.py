@@ -9,7 +9,6 @@ normative text; `accel_sim.gemm` has the engines.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from accel_sim.config.errors import ConfigError
 from accel_sim.machines.gemm_layout import Product
 from accel_sim.machines.integers import format_named
 from accel_sim.machines.inventory import Inventory, Register
-from accel_sim.machines.lanes import unit_name
+from accel_sim.machines.lanes import bits_for, unit_name
 from accel_sim.machines.program_machine import ProgramMachine
 from accel_sim.machines.systolic import SystolicArray
 from accel_sim.numerics.formats import Format, Subnormals
@@ -254,8 +253,3 @@ class GemmMachine(ProgramMachine):
         if self.fused_words:
             found["fused_columns"] = self.fused_words
         return found
-
-
-def bits_for(values: int) -> int:
-    """Width of a counter that takes `values` different values."""
-    return max(1, math.ceil(math.log2(values)))

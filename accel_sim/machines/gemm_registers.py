@@ -131,7 +131,7 @@ def _gemm(machine: GemmMachine) -> Iterator[Register]:
 
 def _place_bits(machine: GemmMachine) -> tuple[int, int]:
     """Bits of a line and of a column number on the array, over both products of the largest head."""
-    from accel_sim.machines.gemm import bits_for
+    from accel_sim.machines.lanes import bits_for
 
     products = [machine.product(name, machine.max_queries, machine.max_keys) for name in machine.product_names]
     return (bits_for(max(product.p_total for product in products)),

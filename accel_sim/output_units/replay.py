@@ -75,7 +75,7 @@ class OutputReplay:
 
     def nothing(self, n: int) -> Outcomes:
         """Outcomes of faults that change nothing."""
-        residual, limit = telling(self.golden)
+        residual, limit = self.golden.told
         return Outcomes(
             status=np.full(n, MASKED), differs=np.zeros(n, np.bool_), alarm_cycle=np.full(n, self.clean_alarm),
             residual=np.full(n, residual), limit=np.full(n, limit), square=np.zeros(n), max_abs=np.zeros(n),
@@ -96,7 +96,8 @@ class OutputReplay:
     @cached_property
     def bare_telling(self) -> tuple[float, float]:
         """(residual, limit) of the machine's own telling comparison."""
-        return telling(self.bare.golden)
+        told: tuple[float, float] = self.bare.golden.told
+        return told
 
     def with_machine(self, own: Verdicts, before: Verdicts) -> Verdicts:
         """The units' verdicts after those of the machine's own checks (`merged`)."""
@@ -132,15 +133,3 @@ class OutputReplay:
         numbers = query[:, None] * units + np.arange(units)
         residual, limit = (np.stack(x, axis=1).reshape(-1) for x in zip(*found, strict=True))
         return Changes(np.repeat(fault, units), numbers.reshape(-1), residual, limit)
-
-
-def telling(run: RunResult) -> tuple[float, float]:
-    """(residual, limit) of the comparison that says most, NaN where nothing was compared: as
-    `accel_sim.campaign.injector.telling_comparison`, which stands further up."""
-    best = (float("nan"), float("nan"))
-    for c in run.comparisons:
-        if c.alarm:
-            return c.residual, c.limit
-        if not abs(c.residual) <= abs(best[0]):
-            best = (c.residual, c.limit)
-    return best

@@ -129,7 +129,7 @@ class ProtectedReplay:
     def _clean(self, n: int) -> Outcomes:
         """Outcomes of n faults that change nothing."""
         golden = self.golden
-        residual, limit = telling(golden)
+        residual, limit = golden.told
         none = np.zeros(n, dtype=np.int64)
         alarm = -1 if golden.alarm_cycle is None else golden.alarm_cycle
         return Outcomes(
@@ -142,15 +142,3 @@ class ProtectedReplay:
     @cached_property
     def _moves(self) -> np.ndarray:
         return next_moves(self.bare)
-
-
-def telling(result: RunResult) -> tuple[float, float]:
-    """(residual, limit) of the first comparison over its limit, else of the one with the largest |residual|; NaN where
-    nothing was compared: what replay engines report."""
-    best = (float("nan"), float("nan"))
-    for comparison in result.comparisons:
-        if comparison.alarm:
-            return comparison.residual, comparison.limit
-        if not abs(comparison.residual) <= abs(best[0]):
-            best = (comparison.residual, comparison.limit)
-    return best

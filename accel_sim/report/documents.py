@@ -50,7 +50,7 @@ def run_document(run: Simulation) -> dict[str, Any]:
 def inject_document(config: Config, story: Explanation) -> dict[str, Any]:
     """The document of `accel-sim inject`."""
     fault, register, holds, harm = story.fault, story.register, story.occupant, story.severity
-    told, clean, word = telling(story.faulty), telling(story.golden), story.word
+    told, clean, word = story.faulty.telling(), story.golden.telling(), story.word
     by, alarm_cycle = story.faulty.raised
     return {
         **head_of_document("inject", config),
@@ -294,18 +294,6 @@ def comparisons_of(result: RunResult, unit: str | None) -> list[Comparison]:
     return [c for c in result.comparisons if unit in (None, c.unit)]
 
 
-def telling(result: RunResult, unit: str | None = None) -> Comparison | None:
-    """The comparison that says most, of one check unit or of all: the first over its limit, else the one with the
-    largest |residual|."""
-    best = None
-    for comparison in comparisons_of(result, unit):
-        if comparison.alarm:
-            return comparison
-        if best is None or not abs(comparison.residual) <= abs(best.residual):
-            best = comparison
-    return best
-
-
 def longest_wait(comparisons: Iterable[Comparison]) -> int | None:
     """Cycles between the alarms that two successive comparisons could raise, or from the start to the first."""
     cycles = [0, *(comparison.cycle + 1 for comparison in comparisons)]
@@ -410,7 +398,7 @@ def _check(run: Simulation, unit: Any) -> dict[str, Any]:
     from accel_sim.analysis.statistics import jeffreys
 
     limits = run.limits[unit.kind]
-    told = [telling(head.golden, unit.kind) for head in run.heads]
+    told = [head.golden.telling(unit.kind) for head in run.heads]
     worst = max((c for c in told if c is not None), key=lambda c: _size(c.residual), default=None)
     rate = jeffreys(limits.unseen_alarms, limits.unseen_heads) if limits.unseen_heads else None
     of_head = comparisons_of(run.heads[0].golden, unit.kind)
@@ -539,7 +527,7 @@ def published(config: Config) -> dict[str, Any] | None:
 
 
 def _head(head: HeadRun) -> dict[str, Any]:
-    told = telling(head.golden)
+    told = head.golden.telling()
     return {
         "layer": head.head.layer,
         "head": head.head.head,

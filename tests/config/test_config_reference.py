@@ -69,7 +69,7 @@ def test_the_schema_accepts_the_shipped_configs_and_refuses_what_the_loader_refu
         {"nmae": 1},
         {"architecture": {"kind": "lanes", "lanes": 0}},
         {"architecture": {"kind": "lanes", "lanes": "16"}},
-        {"architecture": "gemm"},
+        {"architecture": "gpu"},
         {"memory": {"off_chip": {"burst_bytes": 48}}},
         {"checker": {"units": ["fused_outputs"]}},
         {"faults": {"targets": []}},

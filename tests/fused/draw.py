@@ -114,21 +114,10 @@ def fault_arguments(m: FusedMachine, faults: list[Fault]) -> tuple[np.ndarray, .
     )
 
 
-def telling(result: RunResult) -> tuple[float, float]:
-    """(residual, limit) of the comparison that a record names."""
-    best = (float("nan"), float("nan"))
-    for c in result.comparisons:
-        if c.alarm:
-            return c.residual, c.limit
-        if not abs(c.residual) <= abs(best[0]):
-            best = (c.residual, c.limit)
-    return best
-
-
 def as_told(m: FusedMachine, golden: RunResult, result: RunResult) -> tuple[Any, ...]:
     """What a record says of a run."""
     harm = severity(golden.output, result.output, m.formats["output"].codec)
-    bits = np.array([harm.rel_l2, harm.max_abs, *telling(result)]).view(np.int64).tolist()
+    bits = np.array([harm.rel_l2, harm.max_abs, *result.told]).view(np.int64).tolist()
     return harm.rows, harm.max_ulp, harm.nonfinite, -1 if result.alarm_cycle is None else result.alarm_cycle, bits
 
 

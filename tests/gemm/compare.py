@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from accel_sim.campaign.injector import telling_comparison
 from accel_sim.engines.job import Job
 from accel_sim.engines.replay.types import FALL_BACK
 from accel_sim.faults.fault import Fault
@@ -36,7 +35,7 @@ def stepped_words(engine: SteppedGemm, fault: Fault) -> dict[str, Any]:
     golden, injection, live = engine.golden(), engine.inject(fault), engine.live(fault)
     result, nan = injection.result, float("nan")
     measured = severity(golden.output, result.output, engine.machine.formats["output"].codec)
-    telling = telling_comparison(result)
+    telling = result.told
     return {
         "differs": golden.output.tobytes() != result.output.tobytes(),
         "alarm_cycle": -1 if result.alarm_cycle is None else result.alarm_cycle,

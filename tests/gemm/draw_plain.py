@@ -10,7 +10,7 @@ import numpy as np
 from accel_sim.config.gemm import GemmArchitecture
 from accel_sim.engines.job import Job, make_job
 from accel_sim.machines.gemm import GemmMachine
-from tests.gemm.draw import FORMATS, gemm_unit, operands
+from gemm.draw import FORMATS, gemm_unit, operands
 
 
 def plain_machine(k: int, units: tuple[Any, ...] = (), **options: Any) -> GemmMachine:

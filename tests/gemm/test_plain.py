@@ -16,9 +16,9 @@ from accel_sim.machines.folds import Folding, closed_formula
 from accel_sim.machines.gemm_registers import SEQUENCER
 from accel_sim.machines.gemm_timing import DRAIN, encode_steps
 from accel_sim.machines.program import check_program
-from tests.gemm.compare import differences
-from tests.gemm.draw import fused_unit, gemm_unit, random_fault
-from tests.gemm.draw_plain import INTEGERS, plain_job, plain_machine, random_plain
+from gemm.compare import differences
+from gemm.draw import fused_unit, gemm_unit, random_fault
+from gemm.draw_plain import INTEGERS, plain_job, plain_machine, random_plain
 
 FLOWS = ("os", "ws", "is")
 SMALL = {"operand": "fp8_e5m2", "score": "bf16", "exp": "bf16", "state": "bf16", "output": "bf16", "checker": "bf16"}
