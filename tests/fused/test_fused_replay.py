@@ -77,7 +77,7 @@ def test_every_register(columns: int, part: int) -> None:
                 faults.append(Fault(cycle, register.name, tuple(index), (cycle * 7 + number) % register.width_bits))
     wrong, back = compare(m, job, faults)
     assert not wrong, wrong[:5]
-    assert back < len(faults) // 500
+    assert back < len(faults) // 400
 
 
 def test_uniform_faults_on_a_larger_array() -> None:

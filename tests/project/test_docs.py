@@ -154,7 +154,7 @@ def test_commands_parse_and_their_configs_load(page: Path, tmp_path: Path, monke
         if "--help" in shown.words:
             continue
         options = build_parser().parse_args(shown.words)
-        if hasattr(options, "config") and not shown.refused:
+        if getattr(options, "config", None) is not None and not shown.refused:
             config_of(options)
 
 
