@@ -18,7 +18,7 @@ from accel_sim.kinds import make_machine, simulate_system
 from accel_sim.machines.machine import HeadTiming, Machine
 from accel_sim.machines.memories import Memories
 from accel_sim.system import SystemRun
-from accel_sim.system.program_groups import GroupedRun
+from accel_sim.system.program_groups import GroupedRun, in_groups
 from accel_sim.workloads import HeadId, Workload, load_workload
 
 if TYPE_CHECKING:
@@ -49,13 +49,15 @@ class Assembly:
     @cached_property
     def grouped(self) -> GroupedRun:
         """The time and traffic of all heads, where some may find their group's keys and values on chip."""
-        heads, workload = len(self.workload.heads), self.workload
-        loading = workload.kv_heads if self.config.memory.kv_resident else heads
-        others = None
-        if loading < heads:
-            others = simulate_system(self.machine, self.config.memory, workload.n_queries, workload.n_keys,
-                                     kv_present=True)
-        return GroupedRun(self.system, others, heads, loading)
+        memory, w = self.config.memory, self.workload
+
+        def simulate(kv_present: bool, _: int) -> SystemRun:
+            if not kv_present:
+                return self.system
+            run: SystemRun = simulate_system(self.machine, memory, w.n_queries, w.n_keys, kv_present=True)
+            return run
+
+        return in_groups(simulate, len(w.heads), w.kv_heads, memory.kv_resident)
 
     @cached_property
     def universe(self) -> Universe:

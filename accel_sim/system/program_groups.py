@@ -7,7 +7,7 @@ one head stands for all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -82,15 +82,28 @@ def simulate_groups(
     """
     if not 1 <= kv_heads <= heads:
         raise ValueError(f"kv_heads must be from 1 to {heads}, the heads (got {kv_heads})")
-    loading = kv_heads if memory.kv_resident else heads
-    first = simulate_program(timing, memory, formats, heads=loading, timeline=timeline, config=config)
-    others = None
-    if loading < heads:
-        used = {tile.tensor for step in timing.steps for tile in step.reads}
-        shared = tuple(tensor for tensor in ("k", "v") if tensor in used)
-        others = simulate_program(timing, memory, formats, heads=heads - loading, resident=shared, timeline=timeline,
-                                  config=config)
-    return GroupedRun(first, others, heads, loading)
+
+    def simulate(kv_present: bool, alike: int) -> ProgramRun:
+        resident = shared_tensors(timing) if kv_present else ()
+        return simulate_program(timing, memory, formats, heads=alike, resident=resident, timeline=timeline,
+                                config=config)
+
+    return in_groups(simulate, heads, kv_heads, memory.kv_resident)
+
+
+def in_groups(simulate: Callable[[bool, int], ProgramRun | SystemRun], heads: int, kv_heads: int,
+              kv_resident: bool) -> GroupedRun:
+    """Heads that share `kv_heads` different keys and values, by what simulates one of them: simulate(whether its keys
+    and values are in SRAM already, how many heads it stands for)."""
+    loading = kv_heads if kv_resident else heads
+    return GroupedRun(simulate(False, loading), simulate(True, heads - loading) if loading < heads else None, heads,
+                      loading)
+
+
+def shared_tensors(timing: ProgramTiming) -> tuple[str, ...]:
+    """What a head finds in SRAM when another of its group has left its keys and values there: those that it reads."""
+    used = {tile.tensor for step in timing.steps for tile in step.reads}
+    return tuple(tensor for tensor in ("k", "v") if tensor in used)
 
 
 def _summed(parts: list[Mapping[str, int]]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from accel_sim.machines.machine import Sram
 from accel_sim.machines.program import ProgramTiming
 from accel_sim.numerics.check_bits import WORD_BITS, check_bits
 from accel_sim.system.program import bytes_of_tiles, largest_tiles, simulate_program, sram_slots
+from accel_sim.system.program_groups import shared_tensors
 from accel_sim.system.program_run import ProgramRun
 from accel_sim.system.recovery import RecoveryCost, UnitRecovery
 
@@ -21,8 +22,7 @@ def simulate_machine(machine: ProgramMachine, memory: Memory, n_queries: int, n_
     """One head of `n_queries` × `n_keys` behind the memory; kv_present: another head has left its keys and values in
     SRAM. Raises ConfigError for SRAM that is too small."""
     timing = machine.timing(n_queries, n_keys)
-    used = {tile.tensor for step in timing.steps for tile in step.reads}
-    resident = tuple(tensor for tensor in ("k", "v") if kv_present and tensor in used)
+    resident = shared_tensors(timing) if kv_present else ()
     return simulate_program(timing, memory, machine.formats, resident=resident, config=machine.config)
 
 

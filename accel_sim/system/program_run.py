@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accel_sim.machines.program import ProgramTiming
-from accel_sim.system.run import Span, SystemTotals, Traffic
+from accel_sim.system.run import HeadFigures, Span, Traffic
 
 PROGRAM_CAUSES = ("off_chip", "double_buffer", "bank_conflict", "store")
 """Why a step waits. `off_chip`: for data on its way that was asked for while the machine still had work, or at the very
@@ -18,7 +18,7 @@ use until then. `bank_conflict`: for data that was passed over because the machi
 
 
 @dataclass(frozen=True, eq=False)
-class ProgramRun:
+class ProgramRun(HeadFigures):
     """One head's program on one machine behind one memory. All times in cycles, from the cycle of the first request.
 
     cycles: the machine's, busy or held, until its last step ends; always compute_cycles plus all stalls.
@@ -59,55 +59,7 @@ class ProgramRun:
         return (int(held) for held in (*self.step_stall, *[0] * behind))
 
     @property
-    def stall_cycles(self) -> int:
-        """Cycles that the machine was held, whatever the cause."""
-        return sum(self.stalls.values())
-
-    @property
-    def total_cycles(self) -> int:
-        """Cycles until the last byte is stored: cycles + drain_cycles."""
-        return self.cycles + self.drain_cycles
-
-    @property
-    def bandwidth_utilisation(self) -> float | None:
-        """Part of total_cycles in which the off-chip channel was transferring; None if it takes no time."""
-        return self.off_chip_busy_cycles / self.total_cycles if self.bandwidth_limited else None
-
-    @property
-    def bytes_moved(self) -> dict[str, int]:
-        """Bytes over the off-chip channel by tensor, in whole bursts, spills and refills included."""
-        moved: dict[str, int] = {}
-        for traffic in self.traffic.values():
-            moved[traffic.tensor] = moved.get(traffic.tensor, 0) + traffic.bytes_moved
-        return moved
-
-    @property
     def spilled_bytes(self) -> int:
         """Bytes that crossed the channel only because SRAM was too small for what was still needed: written, and
         fetched again."""
         return sum(t.bytes_moved for name, t in self.traffic.items() if name != t.tensor)
-
-    def bytes_in(self, direction: str) -> int:
-        """Bytes over the off-chip channel in one direction, `read` or `write`."""
-        if direction not in ("read", "write"):
-            raise ValueError(f"direction must be read or write (got {direction!r})")
-        return sum(t.bytes_moved for t in self.traffic.values() if t.direction == direction)
-
-    def times(self, heads: int) -> SystemTotals:
-        """`heads` heads of this shape: this one, multiplied."""
-        if heads < 1:
-            raise ValueError(f"heads must be at least 1 (got {heads})")
-        return SystemTotals(
-            heads=heads,
-            cycles=heads * self.cycles,
-            compute_cycles=heads * self.compute_cycles,
-            stalls={cause: heads * held for cause, held in self.stalls.items()},
-            drain_cycles=heads * self.drain_cycles,
-            total_cycles=heads * self.total_cycles,
-            bytes_moved={tensor: heads * moved for tensor, moved in self.bytes_moved.items()},
-        )
-
-    @property
-    def totals(self) -> SystemTotals:
-        """All the heads that were asked for."""
-        return self.times(self.heads)

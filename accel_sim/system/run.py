@@ -82,8 +82,69 @@ class SystemTotals:
         return f"1 head simulated, x{self.heads}"
 
 
+class HeadFigures:
+    """What follows from the counts of one simulated head, on whatever machine: the base of what simulations return."""
+
+    heads: int
+    cycles: int
+    compute_cycles: int
+    stalls: Mapping[str, int]
+    drain_cycles: int
+    traffic: Mapping[str, Traffic]
+    off_chip_busy_cycles: float
+    bandwidth_limited: bool
+
+    @property
+    def stall_cycles(self) -> int:
+        """Cycles that the machine was held, whatever the cause."""
+        return sum(self.stalls.values())
+
+    @property
+    def total_cycles(self) -> int:
+        """Cycles until the last byte is stored: cycles + drain_cycles."""
+        return self.cycles + self.drain_cycles
+
+    @property
+    def bandwidth_utilisation(self) -> float | None:
+        """Part of total_cycles in which the off-chip channel was transferring; None if it takes no time."""
+        return self.off_chip_busy_cycles / self.total_cycles if self.bandwidth_limited else None
+
+    @property
+    def bytes_moved(self) -> dict[str, int]:
+        """Bytes over the off-chip channel by tensor, in whole bursts, spills and refills included."""
+        moved: dict[str, int] = {}
+        for traffic in self.traffic.values():
+            moved[traffic.tensor] = moved.get(traffic.tensor, 0) + traffic.bytes_moved
+        return moved
+
+    def bytes_in(self, direction: str) -> int:
+        """Bytes over the off-chip channel in one direction, `read` or `write`."""
+        if direction not in ("read", "write"):
+            raise ValueError(f"direction must be read or write (got {direction!r})")
+        return sum(t.bytes_moved for t in self.traffic.values() if t.direction == direction)
+
+    def times(self, heads: int) -> SystemTotals:
+        """`heads` heads of this shape: this one, multiplied."""
+        if heads < 1:
+            raise ValueError(f"heads must be at least 1 (got {heads})")
+        return SystemTotals(
+            heads=heads,
+            cycles=heads * self.cycles,
+            compute_cycles=heads * self.compute_cycles,
+            stalls={cause: heads * held for cause, held in self.stalls.items()},
+            drain_cycles=heads * self.drain_cycles,
+            total_cycles=heads * self.total_cycles,
+            bytes_moved={tensor: heads * moved for tensor, moved in self.bytes_moved.items()},
+        )
+
+    @property
+    def totals(self) -> SystemTotals:
+        """All the heads that were asked for."""
+        return self.times(self.heads)
+
+
 @dataclass(frozen=True, eq=False)
-class SystemRun:
+class SystemRun(HeadFigures):
     """One head on one machine behind one memory. All times in cycles, from the cycle of the first request.
 
     cycles: the machine's, busy or held, until its last row is delivered and, with a checker, judged; always
@@ -129,48 +190,3 @@ class SystemRun:
         for phase, block, _, _ in timing.spans():
             held = {"swap": self.swap_stall, "stream": in_stream}.get(phase)
             yield int(held[block]) if held is not None else 0
-
-    @property
-    def stall_cycles(self) -> int:
-        """Cycles that the machine was held, whatever the cause."""
-        return sum(self.stalls.values())
-
-    @property
-    def total_cycles(self) -> int:
-        """Cycles until the last byte of O is in memory: cycles + drain_cycles."""
-        return self.cycles + self.drain_cycles
-
-    @property
-    def bandwidth_utilisation(self) -> float | None:
-        """Part of total_cycles in which the off-chip channel was transferring; None if it takes no time."""
-        return self.off_chip_busy_cycles / self.total_cycles if self.bandwidth_limited else None
-
-    @property
-    def bytes_moved(self) -> dict[str, int]:
-        """Bytes over the off-chip channel by tensor, in whole bursts: q, k and v are read, o is written."""
-        return {tensor: moved.bytes_moved for tensor, moved in self.traffic.items()}
-
-    def bytes_in(self, direction: str) -> int:
-        """Bytes over the off-chip channel in one direction, `read` or `write`."""
-        if direction not in ("read", "write"):
-            raise ValueError(f"direction must be read or write (got {direction!r})")
-        return sum(t.bytes_moved for t in self.traffic.values() if t.direction == direction)
-
-    def times(self, heads: int) -> SystemTotals:
-        """`heads` heads of this shape: this one, multiplied."""
-        if heads < 1:
-            raise ValueError(f"heads must be at least 1 (got {heads})")
-        return SystemTotals(
-            heads=heads,
-            cycles=heads * self.cycles,
-            compute_cycles=heads * self.compute_cycles,
-            stalls={cause: heads * held for cause, held in self.stalls.items()},
-            drain_cycles=heads * self.drain_cycles,
-            total_cycles=heads * self.total_cycles,
-            bytes_moved={tensor: heads * moved for tensor, moved in self.bytes_moved.items()},
-        )
-
-    @property
-    def totals(self) -> SystemTotals:
-        """All the heads that were asked for."""
-        return self.times(self.heads)
