@@ -45,6 +45,13 @@ class Kind:
     weights: str | None = None
 
 
+PROGRAM = {
+    "system": "accel_sim.system.program_machine:simulate_machine",
+    "recovery": "accel_sim.system.program_machine:rerun_cost",
+    "srams": "accel_sim.system.program_machine:program_srams",
+}
+"""What is around every machine whose work is a program of steps."""
+
 KINDS: dict[str, Kind] = {
     "lanes": Kind(
         machine="accel_sim.machines.lanes:LanesMachine",
@@ -63,18 +70,14 @@ KINDS: dict[str, Kind] = {
         golden="accel_sim.gemm.golden:golden",
         stepped="accel_sim.gemm.stepped:SteppedGemm",
         replay="accel_sim.gemm.replay:ReplayGemm",
-        system="accel_sim.system.program_machine:simulate_machine",
-        recovery="accel_sim.system.program_machine:rerun_cost",
-        srams="accel_sim.system.program_machine:program_srams",
+        **PROGRAM,
     ),
     "fused": Kind(
         machine="accel_sim.machines.fused:FusedMachine",
         golden="accel_sim.fused.golden:golden_run",
         stepped="accel_sim.fused.stepped:SteppedFused",
         replay="accel_sim.fused.replay:FusedReplay",
-        system="accel_sim.system.program_machine:simulate_machine",
-        recovery="accel_sim.system.program_machine:rerun_cost",
-        srams="accel_sim.system.program_machine:program_srams",
+        **PROGRAM,
     ),
 }
 
