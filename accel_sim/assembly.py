@@ -43,7 +43,8 @@ class Assembly:
 
     def job(self, head: HeadId) -> Job:
         """One head, ready for any engine: rounded operands, thresholds loaded, memory stalls in place."""
-        job = make_job(self.machine, *self.workload.tensors(head), self.workload.bounds())
+        job = make_job(self.machine, *self.workload.tensors(head), self.workload.bounds(),
+                       self.workload.firsts())
         return job.with_stalls(**self.system.held).with_limits(limits_of(self.limits))
 
     @cached_property

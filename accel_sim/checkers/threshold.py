@@ -15,6 +15,7 @@ import numpy as np
 from accel_sim.config.checker import OutputUnitSection
 from accel_sim.config.errors import ConfigError
 from accel_sim.engines.job import make_job
+from accel_sim.engines.result import first_alarm
 from accel_sim.kinds import bare, part_of, run_golden
 from accel_sim.machines.machine import Machine
 from accel_sim.numerics.formats import Format
@@ -31,9 +32,10 @@ class Threshold:
 
     unit: its kind. limit, scan_limit: values of its threshold registers, in the checker format (scan_limit: for
     comparisons inside a query block, NaN where there are none); for kind `relative` they are fractions.
-    largest_clean: largest |residual| of the calibration set (calibrated only). calibration_heads, unseen_heads: how
-    many clean heads were used to set the limit and to test it; unseen_alarms: in how many of the latter this unit
-    raised an alarm.
+    small_limit, frequent: of a statistical threshold, what makes a comparison a deviation, and how many of those raise
+    the alarm (NaN and 0 for others). largest_clean: largest |residual| of the calibration set. calibration_heads,
+    unseen_heads: how many clean heads were used to set the limit and to test it; unseen_alarms: in how many of the
+    latter this unit raised an alarm.
     """
 
     unit: str
@@ -44,6 +46,8 @@ class Threshold:
     calibration_heads: int = 0
     unseen_heads: int = 0
     unseen_alarms: int = 0
+    small_limit: float = float("nan")
+    frequent: int = 0
 
 
 def thresholds(machine: Machine, workload: Workload, measure: bool = True) -> dict[str, Threshold]:
@@ -59,14 +63,19 @@ def thresholds(machine: Machine, workload: Workload, measure: bool = True) -> di
 
 def limits_of(found: Mapping[str, Threshold]) -> dict[str, float]:
     """Thresholds as a job takes them."""
-    return {name: value for t in found.values()
-            for name, value in ((t.unit, t.limit), (f"{t.unit}.scan", t.scan_limit))}
+    loaded: dict[str, float] = {}
+    for t in found.values():
+        loaded |= {t.unit: t.limit, f"{t.unit}.scan": t.scan_limit}
+        if t.frequent:
+            loaded |= {f"{t.unit}.small": t.small_limit, f"{t.unit}.frequent": float(t.frequent)}
+    return loaded
 
 
 def _threshold(machine: Machine, unit: Any, workload: Workload) -> Threshold:
     """The limits of one unit, not yet tried on unseen heads."""
     spec, seen = unit.threshold, 0
     largest: float | None = None
+    small, frequent = float("nan"), 0
     if spec.kind == "absolute":
         # A scan sums rows that are not yet divided by l, which is at most the number of keys.
         limit, scan = spec.value, spec.value * workload.n_keys
@@ -84,19 +93,22 @@ def _threshold(machine: Machine, unit: Any, workload: Workload) -> Threshold:
         seen = spec.samples
         largest, largest_scan = clean_residuals(machine, workload, clean_heads(workload, spec.seed, 0, seen), unit.kind)
         limit, scan = spec.multiple * largest, spec.multiple * largest_scan
-    limit, scan = (_held(value, machine.formats["checker"]) for value in (limit, scan))
-    return Threshold(unit.kind, spec.kind, limit, scan, largest, seen)
+        if spec.kind == "statistical":
+            small, frequent, limit, scan = limit, spec.frequent, spec.large * limit, float("nan")
+    limit, scan, small = (_held(value, machine.formats["checker"]) for value in (limit, scan, small))
+    return Threshold(unit.kind, spec.kind, limit, scan, largest, seen, small_limit=small, frequent=frequent)
 
 
 def _measured(machine: Machine, unit: Any, workload: Workload, found: Mapping[str, Threshold]) -> Threshold:
     """One unit's limits with its clean false alarms, on heads that its calibration has not seen."""
     own = found[unit.kind]
-    seed = unit.threshold.seed if own.kind == "calibrated" else 0
+    seed = getattr(unit.threshold, "seed", 0)
     limits = limits_of(found)
     alarms = total = 0
     for tensors in clean_heads(workload, seed, own.calibration_heads, UNSEEN_HEADS):
-        result = run_golden(machine, make_job(machine, *tensors, workload.bounds()).with_limits(limits))
-        alarms += any(c.alarm for c in result.comparisons if c.unit == unit.kind)
+        job = make_job(machine, *tensors, workload.bounds(), workload.firsts()).with_limits(limits)
+        mine = (c for c in run_golden(machine, job).comparisons if c.unit == unit.kind)
+        alarms += first_alarm(mine, job.policy(unit.kind)) is not None
         total += 1
     return replace(own, unseen_heads=total, unseen_alarms=alarms)
 
@@ -112,7 +124,7 @@ def clean_residuals(machine: Machine, workload: Workload, heads: Iterable[Tensor
     """Largest clean |residual| of a check unit over some heads: at the ends of units of comparison, and in scans."""
     largest = {False: 0.0, True: 0.0}
     for tensors in heads:
-        job = make_job(machine, *tensors, workload.bounds())
+        job = make_job(machine, *tensors, workload.bounds(), workload.firsts())
         for comparison in run_golden(machine, job).comparisons:
             size = abs(comparison.residual)
             if np.isfinite(size) and comparison.unit == unit:

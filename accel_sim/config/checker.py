@@ -48,6 +48,29 @@ class BoundThreshold(Section):
     slack: float = Field(default=1.0, gt=0, le=1e12, description="Threshold over the bound.")
 
 
+class StatisticalThreshold(Section):
+    """Alarm on a large deviation, or on frequent ones; a few small ones pass (as ReaLM does, arXiv 2503.24053).
+
+    A comparison deviates when its residual exceeds the small limit. The alarm is for the first that exceeds the large
+    limit, and for the one that makes the deviations of a head frequent.
+    """
+
+    kind: Literal["statistical"] = Field(
+        default="statistical", description="Selects a small limit measured on clean runs, a large one, and a count."
+    )
+    multiple: float = Field(
+        default=2.0, gt=0, le=1e12, description="Small limit over the largest clean residual; what exceeds it deviates."
+    )
+    large: float = Field(
+        default=64.0, ge=1, le=1e12, description="Large limit over the small one; what exceeds it raises the alarm."
+    )
+    frequent: int = Field(
+        default=4, ge=1, le=65_535, description="Deviations in one head that raise the alarm, however small they are."
+    )
+    samples: int = Field(default=20, ge=1, le=1_000_000, description="Heads in the calibration set.")
+    seed: int = Field(default=0, ge=0, le=SEED_MAX, description="Seed of the calibration set.")
+
+
 Product: TypeAlias = Literal["qk", "pv"]
 ChecksumColumns: TypeAlias = Annotated[int, Field(ge=1, le=3)]
 
@@ -58,8 +81,8 @@ def _in_order(products: tuple[Product, ...]) -> tuple[Product, ...]:
 
 
 Threshold: TypeAlias = Annotated[
-    AbsoluteThreshold | RelativeThreshold | CalibratedThreshold | BoundThreshold,
-    Kinds(AbsoluteThreshold, RelativeThreshold, CalibratedThreshold, BoundThreshold),
+    AbsoluteThreshold | RelativeThreshold | CalibratedThreshold | BoundThreshold | StatisticalThreshold,
+    Kinds(AbsoluteThreshold, RelativeThreshold, CalibratedThreshold, BoundThreshold, StatisticalThreshold),
 ]
 
 
@@ -136,6 +159,49 @@ class GemmUnit(Section):
             yield Clash(("correct", "sides"), f"correcting needs sides: both (got {self.sides})")
 
 
+class ScoreRowsumUnit(Section):
+    """The row sums of the scores: the sum over all keys of a query's scores, masked ones too, against q times the sum
+    of the keys. One comparison a query.
+    """
+
+    kind: Literal["score_rowsum"] = Field(
+        default="score_rowsum", description="Selects the row sums of the scores."
+    )
+    columns: ChecksumColumns = Field(
+        default=1,
+        description="On an array machine: operands, in the operand format, that carry the sum of the keys into the "
+        "array. One holds it rounded; a second and a third the remainders, as low and lower parts.",
+    )
+    threshold: Threshold = Field(default=CalibratedThreshold(), description="What residual raises the alarm.")
+
+
+SoftmaxInvariant: TypeAlias = Literal["sum", "max", "mask", "score"]
+
+
+def _invariants_in_order(which: tuple[SoftmaxInvariant, ...]) -> tuple[SoftmaxInvariant, ...]:
+    return tuple(name for name in get_args(SoftmaxInvariant) if name in which)
+
+
+class SoftmaxInvariantsUnit(Section):
+    """What is true inside every softmax, whatever Q and K are, watched while it runs. One comparison a query, of how
+    far its worst violation goes.
+    """
+
+    kind: Literal["softmax_invariants"] = Field(
+        default="softmax_invariants", description="Selects the invariants of the softmax."
+    )
+    which: Annotated[Many[SoftmaxInvariant], Field(min_length=1), AfterValidator(_invariants_in_order)] = Field(
+        default=("sum", "max", "mask"),
+        description="Invariants that are watched. `sum`: 1 <= l <= N. `max`: the running maximum m never falls. "
+        "`mask`: the weight of a masked key is 0. `score`: |s| is at most the largest |q| times the largest |k| of the "
+        "head, over the root of d.",
+    )
+    threshold: Threshold = Field(
+        default=AbsoluteThreshold(value=0.0078125),
+        description="How far a violation may go: rounding can cause a little of one.",
+    )
+
+
 class OutputUnitSection(Section):
     """What all check units on the output buffer state: each has a `kind` of its own (docs/output-units.md)."""
 
@@ -167,8 +233,9 @@ class InvariantsUnit(OutputUnitSection):
 
 # Sections of other packages' units are allowed too, but unknown here: each is a subclass of OutputUnitSection.
 Unit: TypeAlias = Annotated[
-    FusedOutputUnit | GemmUnit | InvariantsUnit | RegisterProtection,
-    Kinds(FusedOutputUnit, GemmUnit, InvariantsUnit, *PROTECTION_UNITS, group=CHECK_UNITS),
+    FusedOutputUnit | GemmUnit | ScoreRowsumUnit | SoftmaxInvariantsUnit | InvariantsUnit | RegisterProtection,
+    Kinds(FusedOutputUnit, GemmUnit, ScoreRowsumUnit, SoftmaxInvariantsUnit, InvariantsUnit, *PROTECTION_UNITS,
+          group=CHECK_UNITS),
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -72,6 +72,8 @@ class FusedArchitecture(Section):
     The array has `head_dim` rows and as many columns; a tile has `head_dim` queries or keys.
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"sliding_window"})
+
     kind: Literal["fused"] = Field(
         default="fused", description="Selects the systolic array that runs FlashAttention inside."
     )
@@ -91,6 +93,11 @@ class FusedArchitecture(Section):
     subnormals: Literal["keep", "flush"] = Field(
         default="keep",
         description="Subnormal numbers: `keep` them, or `flush` them to zero as operands and as results.",
+    )
+    sliding_window: bool = Field(
+        default=False,
+        description="Whether the mask has a lower end too: a register with the first key of each column's query. "
+        "`workload.mask.window` needs it.",
     )
     max_keys: int = Field(
         default=4096, ge=1, le=1_048_576, description="Most keys of a head; sets the width of the key counters."
@@ -112,6 +119,10 @@ class FusedArchitecture(Section):
         """What this machine cannot have of a check unit; keys of the unit begin with `unit.`."""
         if unit.kind == "gemm":
             yield Clash(("unit.kind",), "a fused machine has no products of their own to check: use fused_output")
+        if unit.kind in ("score_rowsum", "softmax_invariants"):
+            yield Clash(("unit.kind",), f"a fused machine has no {unit.kind}")
+        if getattr(getattr(unit, "threshold", None), "kind", None) == "statistical":
+            yield Clash(("unit.threshold.kind",), "a fused machine has no statistical thresholds")
         if unit.kind != "fused_output":
             return
         if unit.granularity == "key_tile":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -64,6 +64,8 @@ class GemmArchitecture(Section):
     array has one format for its sums.
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"sliding_window"})
+
     kind: Literal["gemm"] = Field(
         default="gemm", description="Selects the systolic array with a vector unit for softmax."
     )
@@ -88,6 +90,11 @@ class GemmArchitecture(Section):
         default="keep",
         description="Subnormal numbers: `keep` them, or `flush` them to zero as operands and as results.",
     )
+    sliding_window: bool = Field(
+        default=False,
+        description="Whether the mask has a lower end too: a register with the first key of each vector lane's query. "
+        "`workload.mask.window` needs it.",
+    )
     max_keys: int = Field(
         default=4096, ge=1, le=1_048_576, description="Most keys of a head; sets the width of counters."
     )
@@ -97,6 +104,10 @@ class GemmArchitecture(Section):
 
     def refuses(self, unit: Any) -> Iterator[Clash]:
         """What this machine cannot have of a check unit; keys of the unit begin with `unit.`."""
+        if unit.kind in ("score_rowsum", "softmax_invariants"):
+            yield Clash(("unit.kind",), f"a gemm machine has no {unit.kind}")
+        if getattr(getattr(unit, "threshold", None), "kind", None) == "statistical":
+            yield Clash(("unit.threshold.kind",), "a gemm machine has no statistical thresholds")
         if unit.kind != "fused_output":
             return
         if unit.granularity == "key_tile":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ class LanesArchitecture(Section):
     Impossible together: a piecewise linear unit beside fp64 in the values it reads or gives, a fused dot
     product of fp64 operands, and more than 262144 multipliers (`head_dim` x `lanes`) for the scores.
     """
+
+    added: ClassVar[frozenset[str]] = frozenset({"sliding_window"})
 
     kind: Literal["lanes"] = Field(
         default="lanes", description="Selects the machine of parallel query lanes."
@@ -47,6 +49,11 @@ class LanesArchitecture(Section):
     key_tile: Annotated[int, PowerOfTwo(1, 65_536)] = Field(
         default=64,
         description="Keys that one K/V SRAM bank holds; the banks are filled and streamed tile by tile.",
+    )
+    sliding_window: bool = Field(
+        default=False,
+        description="Whether the mask has a lower end too: a register with the first key of each lane's query. "
+        "`workload.mask.window` needs it.",
     )
     max_keys: int = Field(
         default=4096,
@@ -84,6 +91,10 @@ class LanesArchitecture(Section):
         """What this machine cannot have of a check unit; keys of the unit begin with `unit.`, others at the root."""
         if unit.kind == "gemm":
             yield Clash(("unit.kind",), "a lanes machine has no products of matrices to check: use fused_output")
+        if unit.kind in ("score_rowsum", "softmax_invariants"):
+            yield Clash(("unit.kind",), f"a lanes machine has no {unit.kind}")
+        if getattr(getattr(unit, "threshold", None), "kind", None) == "statistical":
+            yield Clash(("unit.threshold.kind",), "a lanes machine has no statistical thresholds")
         if unit.kind != "fused_output":
             return
         if unit.granularity == "key_tile" and self.key_tile < self.lanes:

@@ -16,16 +16,19 @@ class Job:
     """One attention head, ready for any engine.
 
     q (Nq, d), k and v (N, d): float64 values of the operand format; v is empty, (N, 0), for a plain product. bound
-    (Nq,) int64: last key that each query may attend to. scale: 1/√d in the score format. limits: threshold of each
-    check unit by its kind, in the checker format; that of a unit's scans under `KIND.scan` (a missing one is NaN and
-    compares as an alarm, so an unset threshold cannot pass silently). stalls: cycles that the memory holds the
-    machine at each of its points of one kind, int64 arrays as long as `Machine.stall_points` says.
+    (Nq,) int64: last key that each query may attend to, −1 for none; first (Nq,) int64: the first one, 0 without a
+    sliding window. scale: 1/√d in the score format. limits: threshold of each check unit by its kind, in the checker
+    format; that of a unit's scans under `KIND.scan`; of a statistical threshold the small limit under `KIND.small` and
+    the count under `KIND.frequent` (a missing limit is NaN and compares as an alarm, so that an unset one cannot pass
+    silently). stalls: cycles that the memory holds the machine at each of its points of one kind, int64 arrays as long
+    as `Machine.stall_points` says.
     """
 
     q: np.ndarray
     k: np.ndarray
     v: np.ndarray
     bound: np.ndarray
+    first: np.ndarray
     scale: float
     limits: Mapping[str, float] = field(default_factory=dict)
     stalls: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -38,6 +41,10 @@ class Job:
     def limit(self, unit: str) -> float:
         """Threshold of a check unit, NaN if none is set."""
         return self.limits.get(unit, float("nan"))
+
+    def policy(self, unit: str) -> tuple[float, int]:
+        """(small limit, how many deviations are frequent) of a statistical threshold; (NaN, 0) for any other."""
+        return self.limit(f"{unit}.small"), int(self.limits.get(f"{unit}.frequent", 0))
 
     @property
     def threshold(self) -> float:
@@ -73,7 +80,7 @@ class Job:
 
 
 def make_job(machine: Machine, q: np.ndarray, k: np.ndarray, v: np.ndarray,
-             bound: np.ndarray | None = None) -> Job:
+             bound: np.ndarray | None = None, first: np.ndarray | None = None) -> Job:
     """A job on operands that are already values of the machine's operand format, without stalls.
 
     Raises ValueError if the shapes do not fit one another or the machine.
@@ -85,12 +92,15 @@ def make_job(machine: Machine, q: np.ndarray, k: np.ndarray, v: np.ndarray,
         raise ValueError(f"q {q.shape}, k {k.shape}, v {v.shape} do not fit head_dim {machine.head_dim}")
     if bound is None:
         bound = np.full(n_queries, n_keys - 1, dtype=np.int64)
+    if first is None:
+        first = np.zeros(n_queries, dtype=np.int64)
     score = machine.formats["score"].rounding(machine.subnormals)
     return Job(
         q=np.ascontiguousarray(q, dtype=np.float64),
         k=np.ascontiguousarray(k, dtype=np.float64),
         v=np.ascontiguousarray(v, dtype=np.float64),
         bound=np.ascontiguousarray(bound, dtype=np.int64),
+        first=np.ascontiguousarray(first, dtype=np.int64),
         scale=float(div(1.0, float(np.sqrt(np.float64(d))), score)),
         stalls={name: np.zeros(n, dtype=np.int64) for name, n in machine.stall_points(n_queries, n_keys).items()},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,8 @@ class Comparison:
     """One comparison of the check unit.
 
     cycle: machine cycle in which the residual first stands in its register. scanned: taken inside a block,
-    at a key-tile boundary, on undivided sums. unit: kind of the check unit. alarm: whether it raised the alarm
-    (checker enabled).
+    at a key-tile boundary, on undivided sums. unit: kind of the check unit. alarm: whether it raised the alarm by
+    itself (checker enabled); under a statistical threshold several together may, see `first_alarm`.
     """
 
     cycle: int
@@ -27,7 +28,26 @@ class Comparison:
     @property
     def alarm(self) -> bool:
         """True unless |residual| is finite and within the limit."""
-        return not (abs(self.residual) <= self.limit and abs(self.residual) < float("inf"))
+        return self.exceeds(self.limit)
+
+    def exceeds(self, limit: float) -> bool:
+        """True unless |residual| is finite and within that limit."""
+        return not (abs(self.residual) <= limit and abs(self.residual) < float("inf"))
+
+
+def first_alarm(comparisons: Iterable[Comparison], policy: tuple[float, int]) -> Comparison | None:
+    """The comparison that raises the alarm of a check unit, of all its comparisons in order; None without an alarm.
+
+    policy: as `Job.policy` gives it. The first over its limit raises the alarm, and so does the one that is the last
+    of so many over the small limit (if any number of them is frequent).
+    """
+    small, frequent = policy
+    deviations = 0
+    for comparison in comparisons:
+        deviations += comparison.exceeds(small)
+        if comparison.alarm or 0 < frequent <= deviations:
+            return comparison
+    return None
 
 
 @dataclass(frozen=True)
@@ -58,7 +78,7 @@ class RunResult:
 
     def telling(self, unit: str | None = None) -> Comparison | None:
         """The comparison that says most, of one check unit or of all: the first over its limit, else the one with the
-        largest |residual|; None where nothing was compared."""
+        largest |residual| (also where many small ones raised the alarm); None where nothing was compared."""
         best = None
         for comparison in self.comparisons:
             if unit not in (None, comparison.unit):

@@ -187,10 +187,9 @@ def _check_mask(workload: Workload, config: Config) -> None:
         raise BadInput(
             "mask.causal", f"a causal mask needs queries <= keys (got {queries} queries, {keys} keys)"
         )
-    if mask.window is not None and not getattr(config.architecture, "windows", False):
-        kind = config.architecture.kind
-        reason = "it bounds a query's keys at the end only"
-        raise BadInput("mask.window", f"a {kind} machine has no sliding window: {reason}")
+    if mask.window is not None and not getattr(config.architecture, "sliding_window", False):
+        raise BadInput("mask.window", "this machine bounds a query's keys at the end only: a sliding window needs "
+                                      "architecture.sliding_window: true")
 
 
 def _check_range(workload: Workload) -> None:

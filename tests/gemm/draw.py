@@ -62,7 +62,7 @@ def job_for(machine: GemmMachine, n_queries: int, n_keys: int, rng: np.random.Ge
         bound = np.minimum(bound, np.arange(n_queries) + max(0, n_keys - n_queries))
     scale = float(div(1.0, float(np.sqrt(np.float64(d))), machine.formats["score"].rounding(machine.subnormals)))
     q, k, v = (operands(rng, (n, d), machine) for n in (n_queries, n_keys, n_keys))
-    return Job(q=q, k=k, v=v, bound=bound.astype(np.int64), scale=scale, limits=limits or {})
+    return Job(q=q, k=k, v=v, bound=bound.astype(np.int64), first=np.zeros(len(bound), np.int64), scale=scale, limits=limits or {})
 
 
 def random_case(seed: int, units: bool = True) -> tuple[GemmMachine, Job]:
