@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from accel_sim.checkers.score_bound import score_bound
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_step import (
     COMPARISON_COLUMNS,
@@ -34,10 +35,15 @@ _SLOT_NAMES = (
     "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc chk_l norm_chk_l chk_recip r_tree "
     "r_delay chk_pr c norm_c recip_c pred_term out_tree pred_delay sum_valid sum_last pred act compare "
     "residual limit judge threshold enable alarm tile_last scanning scan_row norm_scan sum_scan compare_scan "
-    "scan_threshold"
+    "scan_threshold "
+    "rowsum_keys rowsum_sum rowsum_prod rowsum_tree rowsum_pred rowsum_delay rowsum_valid rowsum_last rowsum_residual "
+    "rowsum_limit rowsum_judge rowsum_threshold rowsum_enable rowsum_alarm rowsum_small_threshold rowsum_frequent "
+    "rowsum_deviations softmax_excess softmax_m softmax_seen softmax_masked softmax_bound softmax_residual "
+    "softmax_limit softmax_judge softmax_threshold softmax_enable softmax_alarm softmax_small_threshold "
+    "softmax_frequent softmax_deviations"
 ).split()
 
-_FIELDS = [*_SLOT_NAMES, "sums", "chk_sums", "sums_size", "k_skew_size", "out_tree_size"]
+_FIELDS = [*_SLOT_NAMES, "sums", "chk_sums", "sums_size", "k_skew_size", "out_tree_size", "rowsum_tree_size"]
 Slots: Any = cast(Any, namedtuple("Slots", _FIELDS))
 """First slot of each register array in the flat state; 0 for one that the machine does not have (the
 kernels never look at it then)."""
@@ -59,6 +65,7 @@ def slots(machine: LanesMachine) -> Any:
         sums_size=inventory[sums].size,
         k_skew_size=inventory["k_skew"].size if "k_skew" in inventory else 0,
         out_tree_size=inventory["out_tree"].size if "out_tree" in inventory else 0,
+        rowsum_tree_size=inventory["rowsum_tree"].size if "rowsum_tree" in inventory else 0,
     )
 
 
@@ -89,7 +96,32 @@ def geometry(machine: LanesMachine, n_queries: int, n_keys: int) -> Geometry:
         n_keys=n_keys,
         tiles=-(-n_keys // machine.key_tile),
         blocks=-(-n_queries // machine.lanes),
+        check_at=_number(machine, "fused_output"),
+        rowsum=machine.rowsum is not None,
+        rowsum_at=_number(machine, "score_rowsum"),
+        rowsum_relative=machine.rowsum is not None and machine.rowsum.threshold.kind == "relative",
+        rowsum_counts="rowsum_deviations" in machine.inventory,
+        rowsum_most=_most(machine, "rowsum_deviations"),
+        softmax=machine.invariants is not None,
+        softmax_at=_number(machine, "softmax_invariants"),
+        softmax_counts="softmax_deviations" in machine.inventory,
+        softmax_most=_most(machine, "softmax_deviations"),
+        watch_sum=machine.watches("sum"),
+        watch_max=machine.watches("max"),
+        watch_mask=machine.watches("mask"),
+        watch_score=machine.watches("score"),
+        watch_met=machine.watches("max", "sum"),
     )
+
+
+def _number(machine: LanesMachine, kind: str) -> int:
+    """Number of a check unit among those of the machine, 0 if it has none of that kind."""
+    return next((n for n, unit in enumerate(machine.units) if unit.kind == kind), 0)
+
+
+def _most(machine: LanesMachine, counter: str) -> float:
+    """Where a counter stops."""
+    return 2.0 ** machine.inventory[counter].width_bits - 1.0 if counter in machine.inventory else 0.0
 
 
 def roundings(machine: LanesMachine) -> Roundings:
@@ -114,6 +146,8 @@ def data(machine: LanesMachine, job: Job, g: Geometry) -> Data:
     """SRAM contents, tables and scratch for one run; the output array starts as zeros."""
     exp_table, recip_table = tables(machine)
     comparisons = 4 * (g.blocks + 1) * (g.tiles + 1)
+    if machine.observed:
+        comparisons += 8 * (g.blocks + 1) * g.lanes
     return Data(
         q=job.q, k=job.k, v=job.v, bound=job.bound,
         o=np.zeros((g.n_queries, g.head_dim)),
@@ -139,4 +173,12 @@ def initial_state(machine: LanesMachine, job: Job) -> np.ndarray:
     put("threshold", job.threshold)
     put("scan_threshold", job.scan_threshold)
     put("enable", 1.0)
+    for prefix, kind in (("rowsum", "score_rowsum"), ("softmax", "softmax_invariants")):
+        small, frequent = job.policy(kind)
+        put(f"{prefix}_threshold", job.limit(kind))
+        put(f"{prefix}_small_threshold", small)
+        put(f"{prefix}_frequent", frequent)
+        put(f"{prefix}_enable", 1.0)
+    if machine.watches("score"):
+        put("softmax_bound", score_bound(job.q, job.k, machine.formats["checker"]))
     return state

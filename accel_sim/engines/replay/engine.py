@@ -176,8 +176,9 @@ class ReplayEngine:
         job, t = self.job, self.element_type
         n_queries, n_keys, d = job.shape
         q, k, v = (quiet_operands(x, self.roundings).astype(t) for x in (job.q, job.k, job.v))
-        kept_rows = Kept(np.zeros((n_queries, n_keys), t), np.zeros((n_queries, n_keys), t), Maxima())
-        result, r, sums, terms, scan_terms = golden_run(self.machine, job, kept_rows)
+        watched = room_to_watch(n_queries, (n_queries, n_keys) if self.machine.observed else (0, 0), t)
+        kept_rows = Kept(np.zeros((n_queries, n_keys), t), np.zeros((n_queries, n_keys), t), Maxima(), watched)
+        result, r, sums, terms, scan_terms, observed = golden_run(self.machine, job, kept_rows)
         m_start, m_key, m_value = kept_rows.maxima.arrays
         spacing = max(MIN_SPACING, -(-n_keys // MAX_KEPT))
         kept = max(1, -(-n_keys // spacing))
