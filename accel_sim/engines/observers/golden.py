@@ -103,6 +103,12 @@ def predict(q, keys, scale, prod, tree, g, f):
     registers."""
     rc = f.checker
     mul_vv(prod, q, keys, rc, f.operand.flush_below, rc.flush_below)
+    return scaled(sum_products(prod, tree, g, rc), scale, f)
+
+
+@kernel
+def sum_products(prod, tree, g, rc):
+    """The unit's adder tree over its products prod (d,), level by level into tree (W,); returns its root."""
     size = g.head_dim
     start = (size + 1) // 2
     tree_level(tree[:start], prod, size, rc, rc.flush_below)
@@ -112,7 +118,7 @@ def predict(q, keys, scale, prod, tree, g, f):
         tree_level(tree[start:start + h], tree[start - size:start], size, rc, rc.flush_below)
         start += h
         size = h
-    return scaled(tree[start - 1], scale, f)
+    return tree[start - 1]
 
 
 @kernel
