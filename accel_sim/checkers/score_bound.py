@@ -13,7 +13,7 @@ MARGIN = 1.0 + 2.0**-6
 
 
 @kernel
-def largest_square(x):
+def largest_square(x: np.ndarray) -> float:
     """Largest |row|² of x (rows, d), summed in order, so that every CPU gives the same bits."""
     largest = 0.0
     for i in range(x.shape[0]):

@@ -99,7 +99,8 @@ class LanesArchitecture(Section):
                        f"allowed: absolute, calibrated, statistical")
             yield Clash(("unit.threshold.kind",), message)
         if unit.kind == "score_rowsum" and unit.columns > 1:
-            yield Clash(("unit.columns",), "a lanes machine keeps sums of keys in the checker format: columns must be 1")
+            message = "a lanes machine keeps the sum of the keys in the checker format: columns must be 1"
+            yield Clash(("unit.columns",), message)
         if unit.kind != "fused_output":
             return
         if unit.granularity == "key_tile" and self.key_tile < self.lanes:

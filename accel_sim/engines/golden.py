@@ -16,7 +16,8 @@ from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, roundings
 from accel_sim.engines.lanes_golden import golden_comparisons, golden_queries, row_sums
-from accel_sim.engines.lanes_step import COMPARISON_COLUMNS, Roundings
+from accel_sim.engines.lanes_log import COMPARISON_COLUMNS
+from accel_sim.engines.lanes_step import Roundings
 from accel_sim.engines.observers.golden import Observed, Watched, judge_head, room_to_watch, with_observed
 from accel_sim.engines.result import Comparison, RunResult, comparisons_from, first_alarm
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
@@ -58,8 +59,8 @@ def quiet_operands(x: np.ndarray, f: Roundings) -> np.ndarray:
 
 class Golden(NamedTuple):
     """A fault-free run and what it is made of: r (N,) row sums of v, sums (Nq, 2) final l and c, terms (Nq, 2)
-    predicted and actual row sums, scan_terms (Nq, tiles, 2) the same at key-tile boundaries; observed: comparisons of the
-    units that only look, if there are any."""
+    predicted and actual row sums, scan_terms (Nq, tiles, 2) the same at key-tile boundaries; observed: comparisons of
+    the units that only look, if there are any."""
 
     result: RunResult
     r: np.ndarray
@@ -158,7 +159,7 @@ def golden_run(machine: LanesMachine, job: Job, keep: Kept | None = None) -> Gol
 
 
 def first_alarms(machine: LanesMachine, job: Job, comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparison with which each check unit that raises the alarm does so, of all comparisons of a head in order."""
+    """Of all comparisons of a head, in order, those with which check units raise the alarm: one each at most."""
     first = (first_alarm((c for c in comparisons if c.unit == unit.kind), job.policy(unit.kind))
              for unit in machine.units)
     return [comparison for comparison in first if comparison is not None]

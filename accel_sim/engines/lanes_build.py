@@ -10,8 +10,8 @@ import numpy as np
 
 from accel_sim.checkers.score_bound import score_bound
 from accel_sim.engines.job import Job
+from accel_sim.engines.lanes_log import COMPARISON_COLUMNS
 from accel_sim.engines.lanes_step import (
-    COMPARISON_COLUMNS,
     FUSED,
     HEAD,
     KEY_TILE,

@@ -16,12 +16,6 @@ from typing import NamedTuple
 import numpy as np
 
 from accel_sim.engines.lanes_log import (
-    ALARM_CYCLE,
-    AT_CYCLE,
-    COMPARED,
-    COMPARISON_COLUMNS,
-    CYCLE,
-    ENV_SIZE,
     STALL,
     SWAPS,
     TILE,

@@ -20,7 +20,7 @@ from accel_sim.engines.golden import clock_of, first_alarms
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_build import data, geometry, initial_state, roundings, slots
 from accel_sim.engines.lanes_golden import add_terms
-from accel_sim.engines.lanes_step import (
+from accel_sim.engines.lanes_log import (
     ALARM_CYCLE,
     COMPARED,
     COMPARISON_COLUMNS,
@@ -28,8 +28,8 @@ from accel_sim.engines.lanes_step import (
     ENV_SIZE,
     STALL,
     SWAPS,
-    step,
 )
+from accel_sim.engines.lanes_step import step
 from accel_sim.engines.result import Comparison, RunResult, comparisons_from
 from accel_sim.engines.sram import (
     Words,
@@ -53,12 +53,12 @@ DEAD_AT_SWAP = frozenset(
     "key kv_bank q bound seen m k v k_skew v_delay key_tag prod tree chain dot score allow ds da p a p_acc a_acc pv "
     "norm_o norm_l norm_addr recip recip_o recip_addr out out_addr chk_prod chk_tree chk_chain chk_dot chk_score "
     "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc norm_chk_l chk_recip r_tree r_delay "
-    "chk_pr norm_c recip_c pred_term out_tree pred_delay residual limit rowsum_prod rowsum_tree rowsum_pred rowsum_delay "
-    "rowsum_residual rowsum_limit softmax_masked softmax_residual softmax_limit".split()
+    "chk_pr norm_c recip_c pred_term out_tree pred_delay residual limit rowsum_prod rowsum_tree rowsum_pred "
+    "rowsum_delay rowsum_residual rowsum_limit softmax_masked softmax_residual softmax_limit".split()
 )
 """Registers that nothing reads between the start of a swap and their next write, when no tag is set on them:
-the streaming pipeline is empty, and every lane is about to be loaded. (A unit that only looks may read q and m as the lane
-is drained.)"""
+the streaming pipeline is empty, and every lane is about to be loaded. (A unit that only looks may read q and m as
+the lane is drained.)"""
 
 
 @kernel
@@ -366,9 +366,8 @@ class SteppedEngine:
         return RunResult(output, comparisons, alarm, golden.cycles + late)
 
     def _alarms_of(self, golden: RunResult, twin: Checkpoint, rest: list[Comparison]) -> list[Comparison]:
-        """The comparisons of `rest`, which ends a run that was the fault-free one at `twin`, that raise an alarm. (No alarm
-        is up there, so that what came before counts for deviations alone.)"""
+        """The comparisons that raise an alarm of those that are left, `rest`, when a run stands as the fault-free one
+        did at `twin`. No alarm is up then: what came before counts for its small deviations alone."""
         before = [c for c in golden.comparisons[:int(twin.env[COMPARED])] if not c.alarm]
-        late = [first for first in first_alarms(self.machine, self.job, (*before, *rest)) if any(
-            first is c for c in rest)]
-        return late
+        found = first_alarms(self.machine, self.job, (*before, *rest))
+        return [first for first in found if any(first is c for c in rest)]

@@ -1,9 +1,9 @@
 """What many faults make of the comparisons of one head, when each changes a few of them.
 
 All comparisons of a head stand in one row, in the order in which they are made (`RunResult.comparisons`). A fault is
-known by the comparisons that it changes; the others are the fault-free ones. `Comparisons.told` says what records keep of
-each fault, `Comparisons.alarms` which comparison of a check unit raises the alarm: the same as `RunResult.telling` and
-`engines.result.first_alarm`, for all faults at a time.
+known by the comparisons that it changes; the others are the fault-free ones. `Comparisons.told` says what records keep
+of each fault, `Comparisons.alarms` which comparison of a check unit raises the alarm: the same as `RunResult.telling`
+and `engines.result.first_alarm`, for all faults at a time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ NONE = -1
 
 
 class Changes(NamedTuple):
-    """Changed comparisons: number of the fault and of the comparison (int64), and the new residual and limit (float64). In
-    order of fault and, within one, of comparison."""
+    """Changed comparisons: number of the fault and of the comparison (int64), and the new residual and limit (float64).
+    In order of fault and, within one, of comparison."""
 
     fault: np.ndarray
     number: np.ndarray
@@ -50,7 +50,7 @@ def exceeds(residual: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
 
 
 class _Groups:
-    """Changes by fault. whose: the faults; first: place of the first change of each; keys: each change as one number."""
+    """Changes by fault. whose: the faults; first: place of the first change of each; keys: each change as a number."""
 
     def __init__(self, changes: Changes, far: int) -> None:
         self.changes, self.far = changes, far
@@ -80,7 +80,8 @@ class _Groups:
 
     def place(self, groups: np.ndarray, number: np.ndarray) -> np.ndarray:
         """Places of changed comparisons of some faults."""
-        return np.searchsorted(self.keys, self.whose[groups] * self.far + number)
+        found: np.ndarray = np.searchsorted(self.keys, self.whose[groups] * self.far + number)
+        return found
 
 
 class Comparisons:

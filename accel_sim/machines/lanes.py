@@ -171,9 +171,9 @@ class LanesMachine(Machine):
             role: FORMATS[getattr(names, role) or names.state]
             for role in ("operand", "score", "exp", "state", "output", "checker")
         }
-        self.check, self.rowsum, self.invariants = (
-            next((u for u in config.checker.units if u.kind == kind), None)
-            for kind in ("fused_output", "score_rowsum", "softmax_invariants"))
+        self.check = next((u for u in config.checker.units if u.kind == "fused_output"), None)
+        self.rowsum = next((u for u in config.checker.units if u.kind == "score_rowsum"), None)
+        self.invariants = next((u for u in config.checker.units if u.kind == "softmax_invariants"), None)
         self.levels: int = len(tree_sizes(self.head_dim))
         self.depth: int = self.head_dim if self.dot == "serial" else self.levels
         self.stages: int = 6 + self.depth

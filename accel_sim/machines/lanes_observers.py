@@ -10,7 +10,7 @@ registers in cycle t + L + 3, and its invariants in cycle t + 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from accel_sim.machines.inventory import Register
@@ -99,12 +99,12 @@ def observer_registers(machine: LanesMachine) -> list[Register]:
 def observer_operators(machine: LanesMachine, count: Counts) -> Iterator[Operator]:
     """The operator groups of both units."""
     if machine.rowsum is not None:
-        yield from _rowsum_operators(machine, count)
+        yield from _rowsum_operators(machine, machine.rowsum, count)
     if machine.invariants is not None:
-        yield from _softmax_operators(machine, count)
+        yield from _softmax_operators(machine, machine.invariants, count)
 
 
-def _rowsum_operators(machine: LanesMachine, count: Counts) -> Iterator[Operator]:
+def _rowsum_operators(machine: LanesMachine, unit: Any, count: Counts) -> Iterator[Operator]:
     formats, lanes, d = machine.stored_formats, machine.lanes, machine.head_dim
     operand, score, checker = (formats[role] for role in ("operand", "score", "checker"))
     component, rows = COMPONENTS[0], count.timing.n_queries
@@ -118,13 +118,13 @@ def _rowsum_operators(machine: LanesMachine, count: Counts) -> Iterator[Operator
         yield Operator("rowsum_dot", "fp_add", checker.name, component, d - 1, (d - 1) * rows)
     yield Operator("rowsum_scale", "fp_mul", product_of(score, checker, checker), component, 1, rows)
     yield Operator("rowsum_residual", "fp_add", checker.name, component, 1, rows)
-    if machine.rowsum.threshold.kind == "relative":
+    if unit.threshold.kind == "relative":
         yield Operator("rowsum_larger_sum", "fp_max", checker.name, component, 1, rows)
         yield Operator("rowsum_limit", "fp_mul", product_of(checker, checker, checker), component, 1, rows)
-    yield from _judge(machine.rowsum, "rowsum", checker.name, component, rows)
+    yield from _judge(unit, "rowsum", checker.name, component, rows)
 
 
-def _softmax_operators(machine: LanesMachine, count: Counts) -> Iterator[Operator]:
+def _softmax_operators(machine: LanesMachine, unit: Any, count: Counts) -> Iterator[Operator]:
     formats, lanes = machine.stored_formats, machine.lanes
     score, state, checker = (formats[role] for role in ("score", "state", "checker"))
     component, rows, each_key = COMPONENTS[1], count.timing.n_queries, lanes * count.keys
@@ -152,7 +152,7 @@ def _softmax_operators(machine: LanesMachine, count: Counts) -> Iterator[Operato
         yield Operator("softmax_sum_bounds", "fp_add", between, component, 2, 2 * rows)
         last += 2
     yield Operator("softmax_residual", "fp_max", checker.name, component, last, last * rows)
-    yield from _judge(machine.invariants, "softmax", checker.name, component, rows)
+    yield from _judge(unit, "softmax", checker.name, component, rows)
 
 
 def _lane_select(name: str, fmt: str, component: str, words: int, lanes: int, rows: int) -> Iterator[Operator]:
@@ -172,7 +172,7 @@ def _judge(unit: Any, prefix: str, checker: str, component: str, rows: int) -> I
         yield Operator(f"{prefix}_often", "int_cmp", width, component, 1, rows)
 
 
-def observer_writes(machine: LanesMachine, count: Counts) -> Mapping[str, int]:
+def observer_writes(machine: LanesMachine, count: Counts) -> dict[str, int]:
     """Elements of each of their register arrays that are clocked in one head."""
     timing, lanes, d, levels = count.timing, machine.lanes, machine.head_dim, machine.levels
     rows, keys, always = timing.n_queries, count.keys, timing.head_cycles

@@ -119,7 +119,8 @@ def _in_pipeline(machine: LanesMachine, timing: Timing, register: Register, inde
 
 SHARED_BY_LANES = (
     "k", "v", "v_delay", "k_skew", "valid", "key_tag", "tile_last", "r_tree", "r_delay", "norm_o", "recip_o", "out",
-    "out_tree", "pred_delay", "rowsum_keys", "rowsum_prod", "rowsum_tree", "rowsum_delay", "rowsum_valid", "rowsum_last",
+    "out_tree", "pred_delay", "rowsum_keys", "rowsum_prod", "rowsum_tree", "rowsum_delay", "rowsum_valid",
+    "rowsum_last",
 )  # fmt: skip
 """Register arrays whose first axis is not the lane, even where it happens to be as long."""
 

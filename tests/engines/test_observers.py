@@ -4,18 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engines.draw import (
-    Case,
-    machine_with,
-    observed_machine,
-    random_fault,
-    random_job,
-    random_mask,
-    rounded,
-    with_limits,
-)
-from engines.reference import attention
-from engines.test_replay import SMALL, assert_same_records
 
 from accel_sim.assembly import Assembly, assemble
 from accel_sim.campaign.sampling import Sampling
@@ -29,6 +17,18 @@ from accel_sim.machines.lanes import LanesMachine
 from accel_sim.machines.lanes_schedule import occupant
 from accel_sim.numerics.arithmetic import add, mul, sub, tree_sum
 from accel_sim.numerics.rounding import quiet, round_to
+from engines.draw import (
+    Case,
+    machine_with,
+    observed_machine,
+    random_fault,
+    random_job,
+    random_mask,
+    rounded,
+    with_limits,
+)
+from engines.reference import attention
+from engines.test_replay import SMALL, assert_same_records
 
 Rng = np.random.Generator
 EVERY = ["sum", "max", "mask", "score"]

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 class Watched(NamedTuple):
-    """What the units see of each query. scores (Nq, N) of type T, or (0, 0) where they are not kept. sums (Nq,) float64:
-    sum of its scores; peak (Nq,): largest |score|, NaN if one is; fall (Nq,): largest fall of its maximum, at least 0;
-    met (Nq,) bool: whether it may see any key; tame (Nq,) bool: whether every score is finite in the state format."""
+    """What the units see of each query. scores (Nq, N) of type T, or (0, 0) where they are not kept. sums (Nq,)
+    float64: sum of its scores; peak (Nq,): largest |score|, NaN if one is; fall (Nq,): largest fall of its maximum, at
+    least 0; met (Nq,) bool: whether it may see any key; tame (Nq,) bool: whether every score is finite in the state
+    format."""
 
     scores: np.ndarray
     sums: np.ndarray
@@ -130,8 +131,8 @@ def scaled(total, scale, f):
 @kernel
 def judge_queries(g, f, q, keys, scale, sums, seen, thresholds, prod, tree, table):
     """The comparisons of both units, a query a row, into table (Nq, 5): predicted sum, residual and limit of its sum of
-    scores; residual and limit of its invariants. sums (Nq, 2): final l in column 0; thresholds (3,): of the row sums, of
-    the invariants, and the bound of the scores."""
+    scores; residual and limit of its invariants. sums (Nq, 2): final l in column 0; thresholds (3,): of the row sums,
+    of the invariants, and the bound of the scores."""
     rc = f.checker
     for i in range(g.n_queries):
         if g.rowsum:
@@ -149,7 +150,8 @@ def judge_queries(g, f, q, keys, scale, sums, seen, thresholds, prod, tree, tabl
 
 
 class Observed(NamedTuple):
-    """The units' fault-free comparisons. keys (d,): sum of all keys. table (Nq, 5): as `judge_queries` fills it."""
+    """The units' fault-free comparisons. keys (d,): sum of all keys. table (Nq, 5) and thresholds (3,): as in
+    `judge_queries`."""
 
     keys: np.ndarray
     table: np.ndarray
@@ -163,7 +165,8 @@ def judge_head(machine: LanesMachine, job: Job, g: Geometry, f: Roundings, sums:
     bound = score_bound(job.q, job.k, machine.formats["checker"]) if machine.watches("score") else 0.0
     thresholds = np.array([job.limit("score_rowsum"), job.limit("softmax_invariants"), bound])
     sum_keys(keys, job.k, g, f)
-    judge_queries(g, f, job.q, keys, job.scale, sums, seen, thresholds, np.zeros(d), np.zeros(sum(tree_sizes(d))), table)
+    prod, tree = np.zeros(d), np.zeros(sum(tree_sizes(d)))
+    judge_queries(g, f, job.q, keys, job.scale, sums, seen, thresholds, prod, tree, table)
     return Observed(keys, table, thresholds)
 
 

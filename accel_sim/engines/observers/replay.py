@@ -50,7 +50,7 @@ class ObserverReplay:
     def _watch(self, watched: Watched, observed: Observed) -> Watching:
         engine = self.engine
         machine, job, timing = engine.machine, engine.job, engine.timing
-        n_queries, n_keys, d = job.shape
+        _, n_keys, d = job.shape
         table, clock = observed.table, engine.clock
 
         def cycles(later: int) -> np.ndarray:

@@ -12,8 +12,8 @@ from accel_sim.engines.lanes_step import SERIAL
 from accel_sim.engines.observers.golden import allows, predict, sum_column
 from accel_sim.engines.observers.replay_own import observe_own
 from accel_sim.engines.observers.replay_query import (
-    M,
     SEEN,
+    M,
     drain_lane,
     empty_lane,
     load_row,

@@ -40,7 +40,8 @@ def note_sums(n, i, pred, total, wt, g, f, sink):
     """Query i with this predicted and this actual sum of its scores."""
     rc = f.checker
     pred, total = quiet(pred, rc), quiet(total, rc)
-    note(n, SUMS_UNIT, i, sub(pred, total, rc), allowed_by(wt.threshold[0], pred, total, g.rowsum_relative, rc), wt, sink)
+    limit = allowed_by(wt.threshold[0], pred, total, g.rowsum_relative, rc)
+    note(n, SUMS_UNIT, i, sub(pred, total, rc), limit, wt, sink)
 
 
 @inner
@@ -95,8 +96,8 @@ def empty_lane(wt, f):
 
 @inner
 def meet_keys(first, last, bound, odd, score_bound, wt, g, f):
-    """The maximum's and the unit's registers of a lane, as keys first … last − 1 pass by with the scores in wt.row and this
-    mask, that of key `odd` (or NOWHERE) being the other way round."""
+    """The maximum's and the unit's registers of a lane, as keys first … last − 1 pass by with the scores in wt.row and
+    this mask, that of key `odd` (or NOWHERE) being the other way round."""
     x, rc = wt.lane, f.checker
     for j in range(first, last):
         s = wt.row[j]

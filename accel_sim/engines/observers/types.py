@@ -13,9 +13,10 @@ class Watching(NamedTuple):
     scores (Nq, N) of type T, sums, peak, fall, met, tame (Nq,): as in `observers.golden.Watched`. keys (d,): sum of all
     keys; pred (Nq,): predicted sums of scores. residual, limit (2, Nq): the fault-free comparisons of unit 0
     (score_rowsum) and unit 1 (softmax_invariants); cycle, alarm_cycle (2, Nq) int64: clock cycle in which each residual
-    stands in its register, and in which its alarm can be read. depth (2,) int64: cycles from the reading of a lane until
-    then. threshold, small (2,) float64, frequent, deviations (2,) int64: of each unit, the last how many there are
-    without a fault. score_bound: of softmax_invariants. golden_alarm: alarm cycle of the fault-free run, −1 for none.
+    stands in its register, and in which its alarm can be read. depth (2,) int64: cycles from the reading of a lane
+    until its residual stands. threshold, small (2,) float64, frequent, deviations (2,) int64: of each unit, the last
+    how many there are without a fault. score_bound: of softmax_invariants. golden_alarm: alarm cycle of the fault-free
+    run, −1 for none.
 
     Scratch: row (N,) scores of a query; lane (5,), what the invariants keep of a lane, see `observers.replay_query`;
     q, sum, prod (d,) and tree (W,): vectors of the prediction.
@@ -49,8 +50,8 @@ class Watching(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What came of faults, one entry each. status: as in `replay.types.Outcomes`. raised: clock cycle of an alarm that no
-    comparison explains, −1 for none. old_value, new_value: of a struck register that the units read."""
+    """What came of faults, one entry each. status: as in `replay.types.Outcomes`. raised: clock cycle of an alarm that
+    no comparison explains, −1 for none. old_value, new_value: of a struck register that the units read."""
 
     status: np.ndarray
     raised: np.ndarray

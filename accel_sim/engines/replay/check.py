@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_sim.engines.lanes_step import HEAD, KEY_TILE, QUERY_BLOCK, over
+from accel_sim.engines.lanes_log import over
+from accel_sim.engines.lanes_step import HEAD, KEY_TILE, QUERY_BLOCK
 from accel_sim.engines.replay.codes import ALARM, ENABLE, LIMIT, PRED, RESIDUAL, THRESHOLD
 from accel_sim.engines.replay.compare import compare_again
 from accel_sim.engines.replay.strike import hit

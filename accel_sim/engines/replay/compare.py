@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_sim.engines.lanes_step import HEAD, KEY_TILE, limit_of, over
+from accel_sim.engines.lanes_log import over
+from accel_sim.engines.lanes_step import HEAD, KEY_TILE, limit_of
 from accel_sim.engines.replay.chains import binary32, canonical, same_bits
 from accel_sim.engines.replay.types import COLUMN, DROPPED, ROW
 from accel_sim.faults.outcome import compare_rows, compare_values

@@ -6,7 +6,8 @@ always, so the run is told block by block: rows of the golden run where a row is
 where it met other keys or another scale.
 
 `replay_control` answers with a whole `RunResult`, or None for a case it does not know (a memory that stalls, scans
-inside a block, a relative threshold, units that only look, a strike in the middle of a swap); the stepped engine then runs the fault.
+inside a block, a relative threshold, units that only look, a strike in the middle of a swap); the stepped engine then
+runs the fault.
 """
 
 from __future__ import annotations

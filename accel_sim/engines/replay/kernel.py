@@ -54,9 +54,9 @@ def replay_all(order, start, faults, wh, cw, st, g, f, data, codec, w, sink, com
     """Replay many faults of one head, in the given order (a permutation; results do not depend on it), from place
     `start` of it on.
 
-    faults: a `replay.types.Faults`; codec: the output format's; sink: a `replay.types.RowSink` for changed rows; compared:
-    a `replay.types.ComparisonSink` for changed comparisons; out: the `Outcomes` to write. Returns the place in the order
-    of the first fault that was not replayed, because a sink might not have had room for it.
+    faults: a `replay.types.Faults`; codec: the output format's; sink: a `replay.types.RowSink` for changed rows;
+    compared: a `replay.types.ComparisonSink` for changed comparisons; out: the `Outcomes` to write. Returns the place
+    in the order of the first fault that was not replayed, because a sink might not have had room for it.
     """
     clean = verdict(cw, w)
     room, space = sink.row.shape[0], compared.fault.shape[0]
