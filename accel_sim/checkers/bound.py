@@ -1,4 +1,5 @@
-"""A bound on the clean residual of the fused output check, from the formats, the sizes and the operands' sizes.
+"""Bounds on clean residuals, from the formats, the sizes and the operands' sizes: of the fused output check, and (at the
+end) of the row sums of the scores.
 
 Notation: u(f) = 2^−p is half a unit in the last place of 1 in format f, and g(n, f) = (1 + u)^n − 1 bounds the
 relative error of n roundings in a row (Higham, Accuracy and Stability of Numerical Algorithms, ch. 3, with
@@ -25,16 +26,13 @@ e^(−u S) to e^(u S): `weight_excess`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from accel_sim.machines.lanes import LanesMachine
 from accel_sim.numerics.formats import Format
 from accel_sim.workloads import Workload
-
-if TYPE_CHECKING:
-    from accel_sim.config.checker import FusedOutputUnit
 
 RECIPROCAL_EXCESS = 25 / 24
 
@@ -88,8 +86,31 @@ def weight_excess(machine: LanesMachine, q: np.ndarray, k: np.ndarray) -> float:
         return float(np.exp(off)) * unit * 1.5 * 1.5
 
 
-def lanes_bounds(machine: LanesMachine, workload: Workload, unit: FusedOutputUnit) -> tuple[float, float]:
-    """Largest bound over the workload's heads, for a unit of comparison and for a scan."""
+def rowsum_bound(machine: LanesMachine, q: np.ndarray, k: np.ndarray) -> float:
+    """Largest |residual| that score_rowsum can have without a fault on a query of q (Nq, d) and the keys k (N, d).
+
+    With A = Σ_t |q_t| Σ_j |k_jt| / √d: a score carries D + 2 roundings in the score format (D for the latency of the dot
+    product), their sum N in the checker's; the prediction N for the sum of the keys, one for a product, the tree's levels
+    and one for the scale, which both sides multiply by as it is. As in `rounding_bound`, about finite residuals only.
+    """
+    n, d = k.shape
+    score, checker = machine.formats["score"], machine.formats["checker"]
+    size = float(np.max(np.abs(q) @ np.sum(np.abs(k), axis=0))) * (1.0 + 2.0**-score.precision) / float(np.sqrt(d))
+    actual = (1.0 + growth(machine.depth + 2, score)) * (1.0 + growth(n, checker)) - 1.0
+    predicted = growth(n + machine.levels + 2, checker)
+    flush = machine.subnormals == "flush"
+    small, smallest = (f.min_normal if flush else f.min_subnormal for f in (score, checker))
+    largest_q = float(np.max(np.sum(np.abs(q), axis=1)))
+    underflow = (n * (2 * d + 2) * small + n * smallest) * (1.0 + actual)
+    underflow += (n * largest_q + 2 * d + 2) * smallest * (1.0 + predicted)
+    return (size * (actual + predicted) + underflow) * (1.0 + growth(1, checker))
+
+
+def lanes_bounds(machine: LanesMachine, workload: Workload, unit: Any) -> tuple[float, float]:
+    """Largest bound over the workload's heads, for a unit of comparison and for a scan; NaN for what a unit never
+    compares."""
+    if unit.kind == "score_rowsum":
+        return max(rowsum_bound(machine, *workload.tensors(head)[:2]) for head in workload.heads), float("nan")
     rows = workload.n_queries if unit.granularity == "head" else min(machine.lanes, workload.n_queries)
     limit = scan = 0.0
     for head in workload.heads:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel_sim.engines.lanes_log import CYCLE, SWAPS, TILE, Data, Geometry
+from accel_sim.engines.lanes_log import CYCLE, SWAPS, TILE
+from accel_sim.engines.lanes_step import Data, Geometry
 from accel_sim.faults.fault import Fault
 from accel_sim.machines.lanes import STREAM, SWAP
 from accel_sim.machines.memories import TENSORS, Memories

@@ -396,6 +396,7 @@ def _memory(run: Simulation) -> dict[str, Any]:
 
 def _check(run: Simulation, unit: Any) -> dict[str, Any]:
     from accel_sim.analysis.statistics import jeffreys
+    from accel_sim.engines.result import first_alarm
 
     limits = run.limits[unit.kind]
     told = [head.golden.telling(unit.kind) for head in run.heads]
@@ -414,7 +415,8 @@ def _check(run: Simulation, unit: Any) -> dict[str, Any]:
         "limit": worst.limit if worst else None,
         "margin": margin(run, unit.kind),
         "comparisons": len(of_head),
-        "clean_alarms": sum(any(c.alarm for c in comparisons_of(head.golden, unit.kind)) for head in run.heads),
+        "clean_alarms": sum(first_alarm(comparisons_of(head.golden, unit.kind),
+                                        (limits.small_limit, limits.frequent)) is not None for head in run.heads),
         "unseen_heads": limits.unseen_heads,
         "unseen_alarms": limits.unseen_alarms,
         "false_alarm_rate": {
@@ -433,7 +435,11 @@ def _alarm_delay(run: Simulation, unit: Any) -> int | None:
         from accel_sim.output_units.judge import ROW_TO_ALARM
 
         return ROW_TO_ALARM
-    delay: int | None = getattr(run.assembly.timing, "alarm_delay_cycles", None)
+    timing = run.assembly.timing
+    if unit.kind != "fused_output" and hasattr(run.machine, "watch_depth"):
+        # A unit that looks at lanes takes its query from the lane, not from the output register.
+        return int(run.machine.watch_depth(unit.kind) - timing.normalise)
+    delay: int | None = getattr(timing, "alarm_delay_cycles", None)
     return delay
 
 
@@ -453,6 +459,10 @@ def threshold_origin(run: Simulation, unit: Any) -> str:
         return f"{spec.value:g} of the larger of |predicted| and |actual|, as the config states"
     if spec.kind == "bound":
         return f"{spec.slack:g} × a bound on the rounding error, from the formats and sizes"
+    if spec.kind == "statistical":
+        return (f"{spec.large:g} × the small limit, {limits.small_limit:.3g}, which is {spec.multiple:g} × the largest "
+                f"residual of {limits.calibration_heads} clean calibration heads; {spec.frequent} deviations raise the "
+                f"alarm too")
     return (f"{spec.multiple:g} × {limits.largest_clean:.3g}, the largest residual of {limits.calibration_heads} "
             f"clean calibration heads")
 

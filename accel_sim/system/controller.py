@@ -61,7 +61,7 @@ class Controller:
         self.end_cycle = 0
         self.last_write_cycle = 0
 
-        self._granularity = machine.check.granularity if machine.check is not None else None
+        self._granularity = machine.unit_of_work
         self._alarms = set(alarms)
         self._alarm_tile = alarm_tile
         self._alarm_cycle: dict[int, int] = {}

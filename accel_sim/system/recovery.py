@@ -112,9 +112,9 @@ def recovery_cost(
 
     Raises ValueError as `simulate_system` does.
     """
-    if machine.check is None:
+    if machine.unit_of_work is None:
         raise ValueError("nothing raises an alarm: the config has no checker")
-    whole_head = machine.check.granularity == "head"
+    whole_head = machine.unit_of_work == "head"
     blocks = 1 if whole_head else work_of(machine, n_queries, n_keys).blocks
     if units is not None and not units:
         raise ValueError("units must name at least one unit of work")

@@ -91,12 +91,12 @@ def _check_alarms(
             raise ValueError(f"key tile {alarm_tile} is not scanned: {machine.lanes} keys must follow it")
     if not reexecute:
         return
-    if machine.check is None:
+    if machine.unit_of_work is None:
         raise ValueError("nothing raises an alarm: the config has no checker")
-    units = 1 if machine.check.granularity == "head" else blocks
+    units = 1 if machine.unit_of_work == "head" else blocks
     if len(set(reexecute)) != len(reexecute):
         raise ValueError(f"each unit of work can be re-executed once (got {list(reexecute)})")
     for unit in reexecute:
         if not 0 <= unit < units:
-            units_of = f"granularity {machine.check.granularity} has units 0 to {units - 1}"
+            units_of = f"granularity {machine.unit_of_work} has units 0 to {units - 1}"
             raise ValueError(f"{units_of} to re-execute (got {unit})")
