@@ -93,7 +93,7 @@ class LanesArchitecture(Section):
             yield Clash(("unit.kind",), "a lanes machine has no products of matrices to check: use fused_output")
         if unit.kind in ("score_rowsum", "softmax_invariants"):
             yield Clash(("unit.kind",), f"a lanes machine has no {unit.kind}")
-        if getattr(getattr(unit, "threshold", None), "kind", None) == "statistical":
+        if unit.kind == "fused_output" and unit.threshold.kind == "statistical":
             yield Clash(("unit.threshold.kind",), "a lanes machine has no statistical thresholds")
         if unit.kind != "fused_output":
             return
