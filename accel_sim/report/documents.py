@@ -396,25 +396,31 @@ def _memory(run: Simulation) -> dict[str, Any]:
 
 def _check(run: Simulation, unit: Any) -> dict[str, Any]:
     from accel_sim.analysis.statistics import jeffreys
+    from accel_sim.engines.result import first_alarm
 
     limits = run.limits[unit.kind]
     told = [head.golden.telling(unit.kind) for head in run.heads]
     worst = max((c for c in told if c is not None), key=lambda c: _size(c.residual), default=None)
     rate = jeffreys(limits.unseen_alarms, limits.unseen_heads) if limits.unseen_heads else None
     of_head = comparisons_of(run.heads[0].golden, unit.kind)
+    policy = limits.small_limit, limits.frequent
     return {
         "unit": unit.kind,
         "threshold_kind": limits.kind,
         "threshold": limits.limit,
         "scan_threshold": limits.scan_limit if any(c.scanned for c in of_head) else None,
+        "small_threshold": limits.small_limit if limits.frequent else None,
+        "frequent": limits.frequent or None,
         "threshold_origin": threshold_origin(run, unit),
+        "small_origin": small_origin(run, unit),
         "largest_clean_residual": limits.largest_clean,
         "calibration_heads": limits.calibration_heads,
         "residual": _size(worst.residual) if worst else None,
         "limit": worst.limit if worst else None,
         "margin": margin(run, unit.kind),
         "comparisons": len(of_head),
-        "clean_alarms": sum(any(c.alarm for c in comparisons_of(head.golden, unit.kind)) for head in run.heads),
+        "clean_alarms": sum(first_alarm(comparisons_of(head.golden, unit.kind), policy) is not None
+                            for head in run.heads),
         "unseen_heads": limits.unseen_heads,
         "unseen_alarms": limits.unseen_alarms,
         "false_alarm_rate": {
@@ -453,6 +459,19 @@ def threshold_origin(run: Simulation, unit: Any) -> str:
         return f"{spec.value:g} of the larger of |predicted| and |actual|, as the config states"
     if spec.kind == "bound":
         return f"{spec.slack:g} × a bound on the rounding error, from the formats and sizes"
+    if spec.kind == "statistical":
+        return f"{spec.large:g} × the small limit: one that exceeds it raises the alarm at once"
+    return _multiple(spec, limits)
+
+
+def small_origin(run: Simulation, unit: Any) -> str | None:
+    """How the small limit of a statistical threshold came about, in words; None for other thresholds."""
+    if unit.threshold.kind != "statistical":
+        return None
+    return f"{_multiple(unit.threshold, run.limits[unit.kind])}; in one head {unit.threshold.frequent} raise the alarm"
+
+
+def _multiple(spec: Any, limits: Any) -> str:
     return (f"{spec.multiple:g} × {limits.largest_clean:.3g}, the largest residual of {limits.calibration_heads} "
             f"clean calibration heads")
 
