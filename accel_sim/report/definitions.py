@@ -200,7 +200,8 @@ SECTIONS: tuple[Section, ...] = (
         D("energy.total_pj.value", "energy", "pJ", "one head"),
         D("energy.total_pj.low", "low", "pJ", "lower end of its range"),
         D("energy.total_pj.high", "high", "pJ", "upper end"),
-        D("energy.all_heads_pj", "all heads", "pJ", "that times the heads of the workload"),
+        D("energy.all_heads_pj", "all heads", "pJ", "energy of all heads of the workload: of those that find their "
+          "group's keys and values in SRAM, without loading them"),
         D("energy.power_mw.value", "mean power", "mW", "energy of one head over its total time"),
         D("energy.power_mw.low", "low", "mW", "lower end of its range"),
         D("energy.power_mw.high", "high", "mW", "upper end"),

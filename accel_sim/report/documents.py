@@ -505,7 +505,7 @@ def _energy(run: Simulation) -> dict[str, Any]:
     return {
         "technology": run.energy.technology.name,
         "total_pj": run.energy.total.as_dict(),
-        "all_heads_pj": run.energy.total.value * len(run.heads),
+        "all_heads_pj": run.all_heads_pj,
         "power_mw": run.energy.power_mw.as_dict(),
         "by_component_pj": _in_order(run.energy.by_component),
         "by_category_pj": {name: e.as_dict() for name, e in run.energy.by_category.items()},
