@@ -153,6 +153,7 @@ class LanesMachine(Machine):
         self.dot: str = a.dot
         self.key_tile: int = a.key_tile
         self.subnormals: Subnormals = a.subnormals
+        self.sliding_window: bool = a.sliding_window
         self.exp = a.exp
         self.divide = a.divide
         names = a.formats
@@ -285,6 +286,8 @@ class LanesMachine(Machine):
             c("last_key", (), kb, "configuration: index of the last key"),
             c("kv_bank", (), 1, "which of the two K/V SRAM banks is read"),
             c("bound", (p,), kb, "last key the lane's query may attend to (causal and padding masks)"),
+            *([c("first", (p,), kb, "first key the lane's query may attend to (sliding window)")]
+              if self.sliding_window else []),
             c("active", (p,), 1, "the lane holds a query"),
             c("seen", (p,), 1, "the lane has met an allowed key: max and sum are valid"),
             c("valid", (self.stages,), 1, "stage i of the pipeline holds a live key"),

@@ -152,6 +152,8 @@ class _Operators:
         score, state, lanes = self.format["score"], self.format["state"], self.lanes
         wide = widest(score, state).name
         yield self.each_key(f"{prefix}mask", "int_cmp", f"uint{self.machine.key_bits}", component, lanes)
+        if self.machine.sliding_window:
+            yield self.each_key(f"{prefix}mask_first", "int_cmp", f"uint{self.machine.key_bits}", component, lanes)
         yield self.each_key(f"{prefix}maximum", "fp_max", wide, component, lanes)
         yield self.each_key(f"{prefix}score_minus_max", "fp_add", wide, component, lanes)
         yield self.each_key(f"{prefix}max_minus_max", "fp_add", sum_of(state, state, score), component, lanes)
@@ -284,7 +286,7 @@ class _Writes:
                                 "out_last", "compare", "judge", "scanning", "norm_scan", "compare_scan"), always)
         rules |= dict.fromkeys(("sum_valid", "sum_last", "sum_scan"), machine.levels * always)
         rules |= dict.fromkeys(("valid", "tile_last"), machine.stages * always)
-        rules |= dict.fromkeys(("row", "query", "bound", "active", "norm_addr"), swaps)
+        rules |= dict.fromkeys(("row", "query", "bound", "first", "active", "norm_addr"), swaps)
         rules |= dict.fromkeys(("m", "seen", "l", "c", "chk_m", "chk_seen", "chk_l"), loaded)
         rules |= dict.fromkeys(("norm_l", "norm_c", "norm_chk_l"), rows)
         rules |= dict.fromkeys(("recip", "recip_addr", "recip_c", "chk_recip", "out_addr", "pred_term"), queries)

@@ -7,11 +7,12 @@ import numpy as np
 (
     OTHER, Q, K, V, V_DELAY, KEY_TAG, BOUND, ACTIVE, PROD, SUMS, SCORE, SEEN, MAX, ALLOW, DS, DA, P_REG, A_REG,
     P_ACC, A_ACC, PV, L_SUM, O_ACC, R_TREE, R_DELAY, CHK_PR, C_SUM, NORM_O, NORM_L, NORM_C, RECIP, RECIP_O, RECIP_C,
-    OUT, PRED_TERM, OUT_TREE, PRED_DELAY, ADDRESS, PRED, ACT, RESIDUAL, LIMIT, ALARM, THRESHOLD, ENABLE,
-) = (np.int64(code) for code in range(45))
+    OUT, PRED_TERM, OUT_TREE, PRED_DELAY, ADDRESS, PRED, ACT, RESIDUAL, LIMIT, ALARM, THRESHOLD, ENABLE, FIRST,
+) = (np.int64(code) for code in range(46))
 
 CODES = {
-    "q": Q, "k": K, "k_skew": K, "v": V, "v_delay": V_DELAY, "key_tag": KEY_TAG, "bound": BOUND, "active": ACTIVE,
+    "q": Q, "k": K, "k_skew": K, "v": V, "v_delay": V_DELAY, "key_tag": KEY_TAG, "bound": BOUND, "first": FIRST,
+    "active": ACTIVE,
     "prod": PROD, "tree": SUMS, "chain": SUMS, "dot": SUMS, "score": SCORE, "seen": SEEN, "m": MAX, "allow": ALLOW,
     "ds": DS, "da": DA, "p": P_REG, "a": A_REG, "p_acc": P_ACC, "a_acc": A_ACC, "pv": PV, "l": L_SUM, "o": O_ACC,
     "r_tree": R_TREE, "r_delay": R_DELAY, "chk_pr": CHK_PR, "c": C_SUM, "norm_o": NORM_O, "norm_l": NORM_L,
@@ -22,7 +23,7 @@ CODES = {
 }
 """Code of each register array of the datapath, and of those that only the check unit has."""
 
-IN_LANE = {Q, BOUND, SEEN, MAX, L_SUM, O_ACC, ACTIVE, C_SUM}
+IN_LANE = {Q, BOUND, FIRST, SEEN, MAX, L_SUM, O_ACC, ACTIVE, C_SUM}
 """Registers that a lane keeps for its query; the streaming pipeline has a stage for the others."""
 
 CHECK_CODES = (ALARM, ENABLE, THRESHOLD, RESIDUAL, LIMIT, PRED, ACT)
