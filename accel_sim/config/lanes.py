@@ -94,7 +94,11 @@ class LanesArchitecture(Section):
         if unit.kind in ("score_rowsum", "softmax_invariants"):
             yield Clash(("unit.kind",), f"a lanes machine has no {unit.kind}")
         if getattr(getattr(unit, "threshold", None), "kind", None) == "statistical":
-            yield Clash(("unit.threshold.kind",), "a lanes machine has no statistical thresholds")
+            if unit.kind != "fused_output":
+                yield Clash(("unit.threshold.kind",), f"a lanes machine has no statistical threshold of {unit.kind}")
+            elif unit.granularity == "key_tile":
+                message = "a statistical threshold counts comparisons of one kind: not with granularity key_tile"
+                yield Clash(("unit.threshold.kind", "unit.granularity"), message)
         if unit.kind != "fused_output":
             return
         if unit.granularity == "key_tile" and self.key_tile < self.lanes:

@@ -34,7 +34,7 @@ _SLOT_NAMES = (
     "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc chk_l norm_chk_l chk_recip r_tree "
     "r_delay chk_pr c norm_c recip_c pred_term out_tree pred_delay sum_valid sum_last pred act compare "
     "residual limit judge threshold enable alarm tile_last scanning scan_row norm_scan sum_scan compare_scan "
-    "scan_threshold"
+    "scan_threshold small_threshold frequent deviations"
 ).split()
 
 _FIELDS = [*_SLOT_NAMES, "sums", "chk_sums", "sums_size", "k_skew_size", "out_tree_size"]
@@ -86,6 +86,8 @@ def geometry(machine: LanesMachine, n_queries: int, n_keys: int) -> Geometry:
         granularity={"head": HEAD, "query_block": QUERY_BLOCK, "key_tile": KEY_TILE}[check.granularity]
         if check else HEAD,
         relative=check is not None and check.threshold.kind == "relative",
+        statistical=machine.statistical,
+        most_deviations=(1 << machine.count_bits) - 1,
         n_queries=n_queries,
         n_keys=n_keys,
         tiles=-(-n_keys // machine.key_tile),
@@ -125,6 +127,13 @@ def mask_registers(machine: LanesMachine, job: Job) -> tuple[np.ndarray, np.ndar
     return np.where(none, 0, job.bound), np.where(none, np.maximum(job.first, 1), job.first)
 
 
+def policy_of(machine: LanesMachine, job: Job) -> tuple[float, int]:
+    """`Job.policy` of the fused output check, as its registers hold it. One that is not set raises the alarm: its small
+    limit is NaN, and a single deviation is frequent."""
+    small, frequent = job.policy("fused_output")
+    return (small, max(frequent, 1)) if machine.statistical else (float("nan"), 0)
+
+
 def data(machine: LanesMachine, job: Job, g: Geometry) -> Data:
     """SRAM contents, tables and scratch for one run; the output array starts as zeros."""
     bound, first = mask_registers(machine, job)
@@ -154,5 +163,8 @@ def initial_state(machine: LanesMachine, job: Job) -> np.ndarray:
     put("scale", job.scale)
     put("threshold", job.threshold)
     put("scan_threshold", job.scan_threshold)
+    small, frequent = policy_of(machine, job)
+    put("small_threshold", small)
+    put("frequent", frequent)
     put("enable", 1.0)
     return state

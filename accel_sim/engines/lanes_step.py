@@ -62,6 +62,8 @@ class Geometry(NamedTuple):
     own_sum: bool
     granularity: int
     relative: bool
+    statistical: bool
+    most_deviations: int
     n_queries: int
     n_keys: int
     tiles: int
@@ -267,8 +269,14 @@ def check_tail(R, s, g, f, env, data, phase):
     """The end of the check unit: output sum, accumulation, comparison, alarm."""
     rc = f.checker
     levels, d = g.levels, g.head_dim
-    if R[s.judge] != 0.0 and R[s.enable] != 0.0 and over(R[s.residual], R[s.limit]):
-        R[s.alarm] = 1.0
+    if R[s.judge] != 0.0 and R[s.enable] != 0.0:
+        if over(R[s.residual], R[s.limit]):
+            R[s.alarm] = 1.0
+        if g.statistical and over(R[s.residual], R[s.small_threshold]):
+            deviations = min(int(R[s.deviations]) + 1, g.most_deviations)
+            R[s.deviations] = deviations
+            if deviations >= int(R[s.frequent]):
+                R[s.alarm] = 1.0
     # Compare.
     comparing = R[s.compare] != 0.0
     if comparing:

@@ -239,6 +239,17 @@ class LanesMachine(Machine):
         """True if residuals are also compared inside a query block, at key-tile boundaries."""
         return self.check is not None and self.check.granularity == "key_tile"
 
+    @property
+    def statistical(self) -> bool:
+        """True if small deviations raise the alarm too, once they are frequent."""
+        return self.check is not None and self.check.threshold.kind == "statistical"
+
+    @property
+    def count_bits(self) -> int:
+        """Width of the counter of deviations; 0 without one."""
+        threshold: Any = getattr(self.check, "threshold", None)
+        return bits_for(threshold.frequent + 1) if self.statistical else 0
+
     # -- registers -------------------------------------------------------------------------------------
 
     @cached_property
@@ -426,6 +437,12 @@ class LanesMachine(Machine):
             reg("enable", (), 1, "configuration: the checker is on"),
             reg("alarm", (), 1, "sticky alarm"),
         ]
+        if self.statistical:
+            rows += [
+                reg("small_threshold", (), "checker", "configuration: what a residual's magnitude exceeds to deviate"),
+                reg("frequent", (), self.count_bits, "configuration: deviations that raise the alarm"),
+                reg("deviations", (), self.count_bits, "deviations of the head so far"),
+            ]
         if self.scans:
             rows += [
                 reg("tile_last", (self.stages,), 1, "the key in stage i closes a key tile that is to be scanned"),

@@ -11,7 +11,8 @@ from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
 from accel_sim.machines.machine import Occupant
 
-CONFIGURATION = ("scale", "last_query", "last_key", "threshold", "scan_threshold", "enable")
+CONFIGURATION = ("scale", "last_query", "last_key", "threshold", "scan_threshold", "small_threshold", "frequent",
+                 "enable")
 """Registers that are loaded before the run and read through all of it."""
 
 SEQUENCER = ("phase", "row", "query", "key", "kv_bank")
