@@ -236,12 +236,13 @@ def random_mask(rng: Rng, queries: int, keys: int) -> np.ndarray:
     return masks[kind]() if kind < len(masks) else np.full(queries, keys - 1)
 
 
-def random_window(rng: Rng, bound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(bound, first), both (queries,): a window of one width, any first keys, or none; a query in ten sees no key."""
+def random_window(rng: Rng, bound: np.ndarray, blind: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """(bound, first), both (queries,): a window of one width, any first keys, or none. blind: share of the queries that
+    see no key, and give a row of NaN."""
     kind = int(rng.integers(3))
-    width = rng.integers(1, 20, 1 if kind else len(bound))
+    width = rng.integers(1, 11, 1 if kind else len(bound))
     first = np.zeros_like(bound) if kind == 2 else np.maximum(0, bound + 1 - width)
-    return np.where(rng.random(len(bound)) < 0.1, -1, bound), first
+    return np.where(rng.random(len(bound)) < blind, -1, bound), first
 
 
 def random_case(rng: Rng, stalls: bool | None = None, **fixed: Any) -> Case:

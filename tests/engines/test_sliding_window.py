@@ -16,7 +16,16 @@ from accel_sim.engines.stepped import SteppedEngine
 from accel_sim.faults.fault import Fault
 from accel_sim.report.accuracy import reference
 from accel_sim.rtl.limits import check_expressible
-from engines.draw import Case, gaussian_case, machine_with, random_case, random_job, random_machine, trace
+from engines.draw import (
+    Case,
+    gaussian_case,
+    machine_with,
+    random_case,
+    random_job,
+    random_machine,
+    random_window,
+    trace,
+)
 from engines.reference import attention
 from engines.test_replay import assert_same_records
 
@@ -31,6 +40,8 @@ def test_engines_and_equations_agree_on_any_machine_and_any_window():
     for _ in range(40):
         machine = random_machine(rng, sliding_window=True, head_dim=int(rng.integers(1, 7)))
         case = Case(machine, random_job(machine, rng, queries=7, keys=14))
+        bound, first = random_window(rng, case.job.bound, blind=0.1)
+        case = windowed(case, first, bound)
         narrow += bool(case.job.first.any())
         stepped, golden = case.engine.run(), run_golden(machine, case.job)
         assert stepped.same_as(golden), machine.config

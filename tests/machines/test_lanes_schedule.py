@@ -201,9 +201,9 @@ HELD = {
 
 
 def test_live_registers_hold_the_very_values_of_their_query_key_and_dim():
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(4)
     asked: set[str] = set()
-    for _ in range(90):
+    for _ in range(70):
         machine = random_machine(rng, head_dim=int(rng.integers(1, 7)))
         case = Case(machine, random_job(machine, rng, stalls=False, queries=5, keys=10))
         asked |= assert_registers_hold_their_values(case, rng, 400)
