@@ -93,10 +93,11 @@ class LanesArchitecture(Section):
             yield Clash(("unit.kind",), "a lanes machine has no products of matrices to check: use fused_output")
         if unit.kind in ("score_rowsum", "softmax_invariants"):
             yield Clash(("unit.kind",), f"a lanes machine has no {unit.kind}")
-        if unit.kind == "fused_output" and unit.threshold.kind == "statistical":
-            yield Clash(("unit.threshold.kind",), "a lanes machine has no statistical thresholds")
         if unit.kind != "fused_output":
             return
+        if unit.threshold.kind == "statistical" and unit.granularity == "key_tile":
+            message = "a statistical threshold counts comparisons of one kind: not with granularity key_tile"
+            yield Clash(("unit.threshold.kind", "unit.granularity"), message)
         if unit.granularity == "key_tile" and self.key_tile < self.lanes:
             message = (
                 f"granularity key_tile needs architecture.key_tile >= architecture.lanes "

@@ -13,10 +13,10 @@ import numpy as np
 from accel_sim.engines.clock import Clock
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
-from accel_sim.engines.lanes_build import data, geometry, roundings
+from accel_sim.engines.lanes_build import data, geometry, policy_of, roundings
 from accel_sim.engines.lanes_golden import golden_comparisons, golden_queries, row_sums
 from accel_sim.engines.lanes_step import COMPARISON_COLUMNS, Roundings
-from accel_sim.engines.result import Comparison, RunResult, comparisons_from
+from accel_sim.engines.result import Comparison, RunResult, comparisons_from, first_alarm
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
 
 
@@ -141,6 +141,7 @@ def golden_run(machine: LanesMachine, job: Job, keep: Kept | None = None) -> Gol
         count = golden_comparisons(g, f, terms, scan_terms, job.threshold, job.scan_threshold, at_block, at_scan,
                                    table)
         comparisons = comparisons_from(table, count)
-    raised = [clock.after(c.cycle) for c in comparisons if c.alarm]
-    result = RunResult(around.o, comparisons, min(raised, default=None), timing.head_cycles + clock.stalls)
+    raised = first_alarm(comparisons, policy_of(machine, job))
+    alarm_cycle = None if raised is None else clock.after(raised.cycle)
+    result = RunResult(around.o, comparisons, alarm_cycle, timing.head_cycles + clock.stalls)
     return Golden(result, r, sums, terms, scan_terms)

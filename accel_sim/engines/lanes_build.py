@@ -28,13 +28,13 @@ from accel_sim.numerics.formats import FORMATS
 from accel_sim.numerics.reciprocal import reciprocal_table
 
 _SLOT_NAMES = (
-    "phase row query key last_query last_key kv_bank bound active seen valid key_tag norm_valid norm_addr "
+    "phase row query key last_query last_key kv_bank bound first active seen valid key_tag norm_valid norm_addr "
     "norm_last recip_valid recip_addr recip_last out_valid out_addr out_last scale q k v k_skew v_delay prod "
     "score m allow ds da p a p_acc a_acc l pv o norm_o norm_l recip recip_o out chk_prod chk_score "
     "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc chk_l norm_chk_l chk_recip r_tree "
     "r_delay chk_pr c norm_c recip_c pred_term out_tree pred_delay sum_valid sum_last pred act compare "
     "residual limit judge threshold enable alarm tile_last scanning scan_row norm_scan sum_scan compare_scan "
-    "scan_threshold"
+    "scan_threshold small_threshold frequent deviations"
 ).split()
 
 _FIELDS = [*_SLOT_NAMES, "sums", "chk_sums", "sums_size", "k_skew_size", "out_tree_size"]
@@ -77,6 +77,7 @@ def geometry(machine: LanesMachine, n_queries: int, n_keys: int) -> Geometry:
         dot={"tree": TREE, "serial": SERIAL, "fused": FUSED}[machine.dot],
         exp_pwl=machine.exp.kind == "pwl",
         reciprocal=machine.reciprocal,
+        window=machine.sliding_window,
         check=check is not None,
         own_score=machine.owns("score"),
         own_max=machine.owns("max"),
@@ -85,6 +86,8 @@ def geometry(machine: LanesMachine, n_queries: int, n_keys: int) -> Geometry:
         granularity={"head": HEAD, "query_block": QUERY_BLOCK, "key_tile": KEY_TILE}[check.granularity]
         if check else HEAD,
         relative=check is not None and check.threshold.kind == "relative",
+        statistical=machine.statistical,
+        most_deviations=(1 << machine.count_bits) - 1,
         n_queries=n_queries,
         n_keys=n_keys,
         tiles=-(-n_keys // machine.key_tile),
@@ -110,12 +113,34 @@ def tables(machine: LanesMachine) -> tuple[np.ndarray, np.ndarray]:
     return _tables(exp_pieces, recip_pieces)
 
 
+def mask_registers(machine: LanesMachine, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """(bound, first), both (Nq,) int64: what the mask registers of a lane are loaded with for each query. With a
+    sliding window, a query that sees no key has a first one behind its last one.
+
+    Raises ValueError if the job has a window and the machine none.
+    """
+    if not machine.sliding_window:
+        if job.first.any():
+            raise ValueError("the job has a sliding window, and the machine's mask has no first key")
+        return job.bound, job.first
+    none = job.bound < job.first
+    return np.where(none, 0, job.bound), np.where(none, np.maximum(job.first, 1), job.first)
+
+
+def policy_of(machine: LanesMachine, job: Job) -> tuple[float, int]:
+    """`Job.policy` of the fused output check, as its registers hold it. One that is not set raises the alarm: its small
+    limit is NaN, and a single deviation is frequent."""
+    small, frequent = job.policy("fused_output")
+    return (small, max(frequent, 1)) if machine.statistical else (float("nan"), 0)
+
+
 def data(machine: LanesMachine, job: Job, g: Geometry) -> Data:
     """SRAM contents, tables and scratch for one run; the output array starts as zeros."""
+    bound, first = mask_registers(machine, job)
     exp_table, recip_table = tables(machine)
     comparisons = 4 * (g.blocks + 1) * (g.tiles + 1)
     return Data(
-        q=job.q, k=job.k, v=job.v, bound=job.bound,
+        q=job.q, k=job.k, v=job.v, bound=bound, first=first,
         o=np.zeros((g.n_queries, g.head_dim)),
         exp_table=exp_table, recip_table=recip_table,
         digits=np.zeros(fused_digits(), dtype=np.int64),
@@ -138,5 +163,8 @@ def initial_state(machine: LanesMachine, job: Job) -> np.ndarray:
     put("scale", job.scale)
     put("threshold", job.threshold)
     put("scan_threshold", job.scan_threshold)
+    small, frequent = policy_of(machine, job)
+    put("small_threshold", small)
+    put("frequent", frequent)
     put("enable", 1.0)
     return state

@@ -18,7 +18,7 @@ import numpy as np
 from accel_sim.engines.clock import Clock
 from accel_sim.engines.golden import clock_of
 from accel_sim.engines.job import Job
-from accel_sim.engines.lanes_build import data, geometry, initial_state, roundings, slots
+from accel_sim.engines.lanes_build import data, geometry, initial_state, policy_of, roundings, slots
 from accel_sim.engines.lanes_golden import add_terms
 from accel_sim.engines.lanes_step import (
     ALARM_CYCLE,
@@ -30,7 +30,7 @@ from accel_sim.engines.lanes_step import (
     SWAPS,
     step,
 )
-from accel_sim.engines.result import RunResult, comparisons_from
+from accel_sim.engines.result import RunResult, comparisons_from, first_alarm
 from accel_sim.engines.sram import (
     Words,
     element_value,
@@ -50,8 +50,8 @@ from accel_sim.numerics.jit import kernel
 from accel_sim.numerics.rounding import flip_bits, force_bits, quiet
 
 DEAD_AT_SWAP = frozenset(
-    "key kv_bank q bound seen m k v k_skew v_delay key_tag prod tree chain dot score allow ds da p a p_acc a_acc pv "
-    "norm_o norm_l norm_addr recip recip_o recip_addr out out_addr chk_prod chk_tree chk_chain chk_dot chk_score "
+    "key kv_bank q bound first seen m k v k_skew v_delay key_tag prod tree chain dot score allow ds da p a p_acc a_acc "
+    "pv norm_o norm_l norm_addr recip recip_o recip_addr out out_addr chk_prod chk_tree chk_chain chk_dot chk_score "
     "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc norm_chk_l chk_recip r_tree r_delay "
     "chk_pr norm_c recip_c pred_term out_tree pred_delay residual limit".split()
 )
@@ -345,7 +345,11 @@ class SteppedEngine:
             pred, act = add_terms(terms, done, min(stop, self.job.shape[0]), quiet(pred, rc), quiet(act, rc), rc)
             rest[0] = replace(rest[0], residual=float(sub(pred, act, rc)), predicted=pred, actual=act)
             if alarm is None:
-                alarm = min((self.clock.after(c.cycle - late) + late for c in rest if c.alarm), default=None)
+                # The count of deviations is the fault-free one here: of the comparisons that `rest` follows.
+                before = golden.comparisons[:int(twin.env[COMPARED])]
+                raised = first_alarm((*before, *rest), policy_of(machine, self.job))
+                if raised is not None:
+                    alarm = self.clock.after(raised.cycle - late) + late
         elif alarm is None and golden.alarm_cycle is not None:
             alarm = golden.alarm_cycle + late
         comparisons = (*comparisons_from(around.comparisons, count), *rest)[:room]

@@ -11,7 +11,8 @@ from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
 from accel_sim.machines.machine import Occupant
 
-CONFIGURATION = ("scale", "last_query", "last_key", "threshold", "scan_threshold", "enable")
+CONFIGURATION = ("scale", "last_query", "last_key", "threshold", "scan_threshold", "small_threshold", "frequent",
+                 "enable")
 """Registers that are loaded before the run and read through all of it."""
 
 SEQUENCER = ("phase", "row", "query", "key", "kv_bank")
@@ -90,7 +91,7 @@ def occupant(machine: LanesMachine, timing: Timing, register: Register, index: t
     stage = pipeline_stage(machine, name, index)
     if stage is not None:
         return _in_pipeline(machine, timing, register, index, cycle, stage)
-    if name in ("q", "bound", "active", "seen", "chk_seen", "m", "chk_m", "l", "chk_l", "o", "c"):
+    if name in ("q", "bound", "first", "active", "seen", "chk_seen", "m", "chk_m", "l", "chk_l", "o", "c"):
         return _in_lane(machine, timing, register, index, cycle)
     return _in_drain(machine, timing, register, index, cycle)
 
@@ -152,7 +153,7 @@ def _in_lane(machine: LanesMachine, timing: Timing, register: Register, index: t
     depth = machine.depth
     if name == "q":
         last_use = last_fetch + 1 + (index[1] if machine.dot == "serial" else 0)
-    elif name in ("bound", "seen", "m"):
+    elif name in ("bound", "first", "seen", "m"):
         last_use = last_fetch + 3 + depth
     else:  # active, l, o, c: read when the lane is drained
         last_use = timing.swap_start(block + 1) + lane
