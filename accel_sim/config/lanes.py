@@ -91,8 +91,13 @@ class LanesArchitecture(Section):
         """What this machine cannot have of a check unit; keys of the unit begin with `unit.`, others at the root."""
         if unit.kind == "gemm":
             yield Clash(("unit.kind",), "a lanes machine has no products of matrices to check: use fused_output")
-        if unit.kind in ("score_rowsum", "softmax_invariants"):
-            yield Clash(("unit.kind",), f"a lanes machine has no {unit.kind}")
+        limit = getattr(getattr(unit, "threshold", None), "kind", None)
+        if unit.kind == "softmax_invariants" and limit in ("relative", "bound"):
+            message = (f"how far an invariant may be violated is a number of its own: {limit} means nothing there; "
+                       f"allowed: absolute, calibrated, statistical")
+            yield Clash(("unit.threshold.kind",), message)
+        if unit.kind == "score_rowsum" and unit.columns > 1:
+            yield Clash(("unit.columns",), "a lanes machine keeps sums of keys in the checker format: columns must be 1")
         if unit.kind != "fused_output":
             return
         if unit.threshold.kind == "statistical" and unit.granularity == "key_tile":

@@ -25,6 +25,12 @@ class Clock:
         """First clock cycle in which a value written before the stall-free cycle `cycle` can be read."""
         return self.wall(cycle - 1) + 1
 
+    def all_visible(self, cycles: np.ndarray) -> np.ndarray:
+        """`visible` of many cycles, int64."""
+        passed = np.searchsorted(self._at, cycles - 1, side="right")
+        found: np.ndarray = cycles + np.concatenate([[0], self._stalls])[passed]
+        return found
+
     def after(self, clock_cycle: int) -> int:
         """First clock cycle in which a register can be read that is computed from one first readable in
         `clock_cycle`: the next, or later if the machine is held in between."""

@@ -6,6 +6,7 @@ a job's stalls make of its machine cycles.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, policy_of, roundings
 from accel_sim.engines.lanes_golden import golden_comparisons, golden_queries, row_sums
 from accel_sim.engines.lanes_step import COMPARISON_COLUMNS, Roundings
+from accel_sim.engines.observers.golden import Observed, Watched, judge_head, room_to_watch, with_observed
 from accel_sim.engines.result import Comparison, RunResult, comparisons_from, first_alarm
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
 
@@ -56,13 +58,15 @@ def quiet_operands(x: np.ndarray, f: Roundings) -> np.ndarray:
 
 class Golden(NamedTuple):
     """A fault-free run and what it is made of: r (N,) row sums of v, sums (Nq, 2) final l and c, terms (Nq, 2)
-    predicted and actual row sums, scan_terms (Nq, tiles, 2) the same at key-tile boundaries."""
+    predicted and actual row sums, scan_terms (Nq, tiles, 2) the same at key-tile boundaries; observed: comparisons of the
+    units that only look, if there are any."""
 
     result: RunResult
     r: np.ndarray
     sums: np.ndarray
     terms: np.ndarray
     scan_terms: np.ndarray
+    observed: Observed | None = None
 
 
 AT_ONCE = 64
@@ -99,11 +103,13 @@ class Maxima:
 
 
 class Kept(NamedTuple):
-    """What a golden run is asked to leave behind: weights P and corrections A (Nq, N), and the running maxima."""
+    """What a golden run is asked to leave behind: weights P and corrections A (Nq, N), the running maxima, and what the
+    units that only look see."""
 
     P: np.ndarray
     A: np.ndarray
     maxima: Maxima
+    watched: Watched
 
 
 def run_golden(machine: LanesMachine, job: Job) -> RunResult:
@@ -127,10 +133,11 @@ def golden_run(machine: LanesMachine, job: Job, keep: Kept | None = None) -> Gol
     P, A, M = (np.empty((0, 0)),) * 3 if keep is None else (keep.P, keep.A, np.empty((AT_ONCE, n_keys), keep.P.dtype))
     rows, buf, o = np.zeros((4, n_keys)), np.zeros((d, KEYS_AT_ONCE)), np.zeros(d)
     k_t = np.ascontiguousarray(k.T)
+    watched = room_to_watch(n_queries, (0, 0), np.float64) if keep is None else keep.watched
     for first in range(0, n_queries, AT_ONCE):
         last = min(first + AT_ONCE, n_queries)
         golden_queries(g, f, around, first, last, q, k_t, v, r, job.scale, tree, rows, buf, o, keep is not None,
-                       P, A, M, sums, terms, scan_terms)
+                       P, A, M, sums, terms, scan_terms, watched)
         if keep is not None:
             keep.maxima.extend(M[:last - first])
     clock = clock_of(machine, job, timing)
@@ -141,7 +148,17 @@ def golden_run(machine: LanesMachine, job: Job, keep: Kept | None = None) -> Gol
         count = golden_comparisons(g, f, terms, scan_terms, job.threshold, job.scan_threshold, at_block, at_scan,
                                    table)
         comparisons = comparisons_from(table, count)
-    raised = first_alarm(comparisons, policy_of(machine, job))
-    alarm_cycle = None if raised is None else clock.after(raised.cycle)
-    result = RunResult(around.o, comparisons, alarm_cycle, timing.head_cycles + clock.stalls)
-    return Golden(result, r, sums, terms, scan_terms)
+    observed = None
+    if machine.observed:
+        observed = judge_head(machine, job, g, f, sums, watched)
+        comparisons = with_observed(machine, job, timing, clock, comparisons, observed, watched.sums)
+    raised = [clock.after(first.cycle) for first in first_alarms(machine, job, comparisons)]
+    result = RunResult(around.o, comparisons, min(raised, default=None), timing.head_cycles + clock.stalls)
+    return Golden(result, r, sums, terms, scan_terms, observed)
+
+
+def first_alarms(machine: LanesMachine, job: Job, comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparison with which each check unit that raises the alarm does so, of all comparisons of a head in order."""
+    first = (first_alarm((c for c in comparisons if c.unit == unit.kind), policy_of(job, unit))
+             for unit in machine.units)
+    return [comparison for comparison in first if comparison is not None]

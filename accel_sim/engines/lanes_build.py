@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from accel_sim.checkers.score_bound import score_bound
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_step import (
     COMPARISON_COLUMNS,
@@ -21,6 +22,7 @@ from accel_sim.engines.lanes_step import (
     Geometry,
     Roundings,
 )
+from accel_sim.engines.result import Policy
 from accel_sim.machines.lanes import LanesMachine
 from accel_sim.numerics.dot import fused_digits
 from accel_sim.numerics.exp import exp_pwl_table
@@ -34,10 +36,15 @@ _SLOT_NAMES = (
     "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc chk_l norm_chk_l chk_recip r_tree "
     "r_delay chk_pr c norm_c recip_c pred_term out_tree pred_delay sum_valid sum_last pred act compare "
     "residual limit judge threshold enable alarm tile_last scanning scan_row norm_scan sum_scan compare_scan "
-    "scan_threshold small_threshold frequent deviations"
+    "scan_threshold small_threshold frequent deviations "
+    "rowsum_keys rowsum_sum rowsum_prod rowsum_tree rowsum_pred rowsum_delay rowsum_valid rowsum_last rowsum_residual "
+    "rowsum_limit rowsum_judge rowsum_threshold rowsum_enable rowsum_alarm rowsum_small_threshold rowsum_frequent "
+    "rowsum_deviations softmax_excess softmax_m softmax_seen softmax_masked softmax_bound softmax_residual "
+    "softmax_limit softmax_judge softmax_threshold softmax_enable softmax_alarm softmax_small_threshold "
+    "softmax_frequent softmax_deviations"
 ).split()
 
-_FIELDS = [*_SLOT_NAMES, "sums", "chk_sums", "sums_size", "k_skew_size", "out_tree_size"]
+_FIELDS = [*_SLOT_NAMES, "sums", "chk_sums", "sums_size", "k_skew_size", "out_tree_size", "rowsum_tree_size"]
 Slots: Any = cast(Any, namedtuple("Slots", _FIELDS))
 """First slot of each register array in the flat state; 0 for one that the machine does not have (the
 kernels never look at it then)."""
@@ -59,6 +66,7 @@ def slots(machine: LanesMachine) -> Any:
         sums_size=inventory[sums].size,
         k_skew_size=inventory["k_skew"].size if "k_skew" in inventory else 0,
         out_tree_size=inventory["out_tree"].size if "out_tree" in inventory else 0,
+        rowsum_tree_size=inventory["rowsum_tree"].size if "rowsum_tree" in inventory else 0,
     )
 
 
@@ -92,7 +100,32 @@ def geometry(machine: LanesMachine, n_queries: int, n_keys: int) -> Geometry:
         n_keys=n_keys,
         tiles=-(-n_keys // machine.key_tile),
         blocks=-(-n_queries // machine.lanes),
+        check_at=_number(machine, "fused_output"),
+        rowsum=machine.rowsum is not None,
+        rowsum_at=_number(machine, "score_rowsum"),
+        rowsum_relative=machine.rowsum is not None and machine.rowsum.threshold.kind == "relative",
+        rowsum_counts="rowsum_deviations" in machine.inventory,
+        rowsum_most=_most(machine, "rowsum_deviations"),
+        softmax=machine.invariants is not None,
+        softmax_at=_number(machine, "softmax_invariants"),
+        softmax_counts="softmax_deviations" in machine.inventory,
+        softmax_most=_most(machine, "softmax_deviations"),
+        watch_sum=machine.watches("sum"),
+        watch_max=machine.watches("max"),
+        watch_mask=machine.watches("mask"),
+        watch_score=machine.watches("score"),
+        watch_met=machine.watches("max", "sum"),
     )
+
+
+def _number(machine: LanesMachine, kind: str) -> int:
+    """Number of a check unit among those of the machine, 0 if it has none of that kind."""
+    return next((n for n, unit in enumerate(machine.units) if unit.kind == kind), 0)
+
+
+def _most(machine: LanesMachine, counter: str) -> float:
+    """Where a counter stops."""
+    return 2.0 ** machine.inventory[counter].width_bits - 1.0 if counter in machine.inventory else 0.0
 
 
 def roundings(machine: LanesMachine) -> Roundings:
@@ -127,11 +160,13 @@ def mask_registers(machine: LanesMachine, job: Job) -> tuple[np.ndarray, np.ndar
     return np.where(none, 0, job.bound), np.where(none, np.maximum(job.first, 1), job.first)
 
 
-def policy_of(machine: LanesMachine, job: Job) -> tuple[float, int]:
-    """`Job.policy` of the fused output check, as its registers hold it. One that is not set raises the alarm: its small
-    limit is NaN, and a single deviation is frequent."""
-    small, frequent = job.policy("fused_output")
-    return (small, max(frequent, 1)) if machine.statistical else (float("nan"), 0)
+def policy_of(job: Job, unit: Any) -> Policy:
+    """`Job.policy` of a check unit, as its registers hold it. One that is not set raises the alarm: its small limit is
+    NaN, and a single deviation is frequent. unit: the unit's section of the config, None for no unit."""
+    if unit is None or unit.threshold.kind != "statistical":
+        return float("nan"), 0
+    small, frequent = job.policy(unit.kind)
+    return small, max(frequent, 1)
 
 
 def data(machine: LanesMachine, job: Job, g: Geometry) -> Data:
@@ -139,6 +174,8 @@ def data(machine: LanesMachine, job: Job, g: Geometry) -> Data:
     bound, first = mask_registers(machine, job)
     exp_table, recip_table = tables(machine)
     comparisons = 4 * (g.blocks + 1) * (g.tiles + 1)
+    if machine.observed:
+        comparisons += 8 * (g.blocks + 1) * g.lanes
     return Data(
         q=job.q, k=job.k, v=job.v, bound=bound, first=first,
         o=np.zeros((g.n_queries, g.head_dim)),
@@ -163,8 +200,14 @@ def initial_state(machine: LanesMachine, job: Job) -> np.ndarray:
     put("scale", job.scale)
     put("threshold", job.threshold)
     put("scan_threshold", job.scan_threshold)
-    small, frequent = policy_of(machine, job)
-    put("small_threshold", small)
-    put("frequent", frequent)
     put("enable", 1.0)
+    for prefix, unit in (("", machine.check), ("rowsum_", machine.rowsum), ("softmax_", machine.invariants)):
+        small, frequent = policy_of(job, unit)
+        put(f"{prefix}small_threshold", small)
+        put(f"{prefix}frequent", frequent)
+        if unit is not None and prefix:
+            put(f"{prefix}threshold", job.limit(unit.kind))
+            put(f"{prefix}enable", 1.0)
+    if machine.watches("score"):
+        put("softmax_bound", score_bound(job.q, job.k, machine.formats["checker"]))
     return state

@@ -24,6 +24,7 @@ from accel_sim.engines.lanes_step import (
     limit_of,
     max_step,
 )
+from accel_sim.engines.observers.golden import watch_query
 from accel_sim.numerics.arithmetic import add, div, div_vs, mul, mul_vs, sub, tree_level
 from accel_sim.numerics.dot import fused_sum
 from accel_sim.numerics.jit import kernel
@@ -156,13 +157,14 @@ def finish_row(row, terms, o, total, c, chk_total, tree, g, f, recip_table):
 
 @kernel
 def golden_queries(g, f, data, first, last, q, k_t, v, r, scale, tree, rows, buf, o, keep, P, A, M, sums, terms,
-                   scan_terms):
+                   scan_terms, watched):
     """Outputs of queries first … last − 1 into data.o, and what the check unit sees of them.
 
     q (Nq, d), k_t (d, N), v (N, d): quiet operands. r (N,): row sums of v. tree (of the tree's size), rows (4, N),
     buf (d, KEYS_AT_ONCE) and o (d,): scratch. keep: whether weights, corrections and maxima go into P, A (Nq, N) and M
     (last − first, N). sums (Nq, 2): final l and c of each query. terms (Nq, 2): its predicted and actual row sum.
-    scan_terms (Nq, tiles, 2): the same, undivided, at each key-tile boundary.
+    scan_terms (Nq, tiles, 2): the same, undivided, at each key-tile boundary. watched: what the units that only look
+    see of each query.
     """
     n = g.n_keys
     rst, rc = f.state, f.checker
@@ -175,6 +177,8 @@ def golden_queries(g, f, data, first, last, q, k_t, v, r, scale, tree, rows, buf
                 P[i, j] = weights[j]
                 A[i, j] = corrections[j]
                 M[i - first, j] = maxima[j]
+        if g.rowsum or g.softmax:
+            watch_query(i, scores, maxima, g, f, data, watched)
         total = 0.0
         for j in range(n):
             total = add(mul(total, corrections[j], rst), weights[j], rst)

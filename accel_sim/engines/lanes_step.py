@@ -15,6 +15,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from accel_sim.engines.lanes_log import (
+    STALL,
+    SWAPS,
+    TILE,
+    allowed_by,
+    log_comparison,
+    over,
+)
+from accel_sim.engines.lanes_tree import tree_shift
+from accel_sim.engines.observers.step import observe
 from accel_sim.machines.lanes import DONE, FLUSH, STREAM, SWAP, TAIL
 from accel_sim.numerics.arithmetic import (
     add,
@@ -41,7 +51,11 @@ HEAD, QUERY_BLOCK, KEY_TILE = range(3)
 
 
 class Geometry(NamedTuple):
-    """What is fixed at build time, and the shape of the head being run."""
+    """What is fixed at build time, and the shape of the head being run.
+
+    check_at, rowsum_at, softmax_at: numbers of the check units among those of the machine. rowsum_most, softmax_most:
+    where their counters of deviations stop. watch_met: whether any invariant asks if a query has met a key.
+    """
 
     lanes: int
     head_dim: int
@@ -68,6 +82,21 @@ class Geometry(NamedTuple):
     n_keys: int
     tiles: int
     blocks: int
+    check_at: int
+    rowsum: bool
+    rowsum_at: int
+    rowsum_relative: bool
+    rowsum_counts: bool
+    rowsum_most: float
+    softmax: bool
+    softmax_at: int
+    softmax_counts: bool
+    softmax_most: float
+    watch_sum: bool
+    watch_max: bool
+    watch_mask: bool
+    watch_score: bool
+    watch_met: bool
 
 
 class Roundings(NamedTuple):
@@ -104,13 +133,6 @@ class Data(NamedTuple):
     comparisons: np.ndarray
 
 
-# Fields of the environment vector: what the memory system and the run know, outside the fault universe.
-CYCLE, TILE, SWAPS, STALL, COMPARED, ALARM_CYCLE, ENV_SIZE = 0, 1, 2, 3, 4, 5, 6
-
-# Columns of `Data.comparisons`.
-AT_CYCLE, RESIDUAL, LIMIT, PREDICTED, ACTUAL, SCANNED, COMPARISON_COLUMNS = 0, 1, 2, 3, 4, 5, 6
-
-
 @kernel
 def exponential(x, g, f, table):
     """e^x in the exp format, by the machine's own unit."""
@@ -126,23 +148,6 @@ def divide(a, b, recip, g, r):
     if g.reciprocal:
         return mul(a, recip, r)
     return div(a, b, r)
-
-
-@kernel
-def tree_shift(tree, valid, n, levels, first, r):
-    """Advance an adder tree's levels 2..: level i reads level i − 1 where valid[first + i − 1] is set.
-
-    Visits the root first. `tree` holds the levels one after another.
-    """
-    for level in range(levels - 1, 0, -1):
-        if valid[first + level] == 0.0:
-            continue
-        size = n
-        start = 0
-        for _ in range(level):
-            size = (size + 1) // 2
-            start += size
-        tree_level(tree[start:start + (size + 1) // 2], tree[start - size:start], size, r, r.flush_below)
 
 
 @kernel
@@ -210,18 +215,8 @@ def max_step(s, m, seen, f):
 
 @kernel
 def limit_of(threshold, pred, act, g, r):
-    """What a comparison allows: its threshold, or that share of the larger sum."""
-    threshold = quiet(threshold, r)
-    if g.relative:
-        return mul(threshold, maximum(abs(pred), abs(act)), r)
-    return threshold
-
-
-@kernel
-def over(residual, limit):
-    """The alarm predicate: true unless the residual is finite and within the limit."""
-    magnitude = abs(residual)
-    return not (magnitude <= limit and magnitude < np.inf)
+    """What a comparison of the output check allows."""
+    return allowed_by(threshold, pred, act, g.relative, r)
 
 
 @kernel
@@ -284,15 +279,7 @@ def check_tail(R, s, g, f, env, data, phase):
         scanned = g.granularity == KEY_TILE and R[s.compare_scan] != 0.0
         residual = sub(pred, act, rc)
         limit = limit_of(R[s.scan_threshold] if scanned else R[s.threshold], pred, act, g, rc)
-        n = env[COMPARED]
-        if n < data.comparisons.shape[0]:
-            data.comparisons[n, AT_CYCLE] = env[CYCLE] + 1
-            data.comparisons[n, RESIDUAL] = residual
-            data.comparisons[n, LIMIT] = limit
-            data.comparisons[n, PREDICTED] = pred
-            data.comparisons[n, ACTUAL] = act
-            data.comparisons[n, SCANNED] = 1.0 if scanned else 0.0
-        env[COMPARED] = n + 1
+        log_comparison(env, data, g.check_at, residual, limit, pred, act, scanned)
         R[s.residual] = residual
         R[s.limit] = limit
     R[s.judge] = R[s.compare]
@@ -533,6 +520,8 @@ def step(R, s, g, f, env, data):
     closing_tile = g.check and g.granularity == KEY_TILE and (
         valid[stages - 1] != 0.0 and R[s.tile_last + stages - 1] != 0.0)
 
+    if g.rowsum or g.softmax:
+        observe(R, s, g, f, env, data)
     # The end of the pipe first, so that every stage reads what its predecessor held.
     if g.check:
         check_tail(R, s, g, f, env, data, phase)
@@ -641,6 +630,9 @@ def row_in_flight(R, s, g):
     busy = R[s.norm_valid] + R[s.norm_last]
     if g.reciprocal:
         busy += R[s.recip_valid] + R[s.recip_last]
+    if g.rowsum:
+        for i in range(g.levels + 2):
+            busy += R[s.rowsum_valid + i] + R[s.rowsum_last + i]
     if not g.check:
         return busy != 0.0
     busy += R[s.out_valid] + R[s.out_last] + R[s.compare]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -118,9 +118,14 @@ class RunResult:
         )
 
 
-def comparisons_from(table: np.ndarray, count: int) -> tuple[Comparison, ...]:
-    """`Comparison` objects from the kernels' table (columns as in `engines.lanes_step`)."""
+def comparisons_from(table: np.ndarray, count: int, kinds: Sequence[str] = ("fused_output",)) -> tuple[Comparison, ...]:
+    """`Comparison` objects from the kernels' table (columns as in `engines.lanes_log`), in order of cycle and, within
+    one, of the units. kinds: those of the machine's check units in their order."""
+    rows = table[:count]
+    if len(kinds) > 1:
+        rows = rows[np.lexsort((rows[:, 6], rows[:, 0]))]
     return tuple(
-        Comparison(int(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), bool(row[5]))
-        for row in table[:count]
+        Comparison(int(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), bool(row[5]),
+                   kinds[int(row[6])])
+        for row in rows
     )

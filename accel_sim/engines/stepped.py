@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from accel_sim.engines.clock import Clock
-from accel_sim.engines.golden import clock_of
+from accel_sim.engines.golden import clock_of, first_alarms
 from accel_sim.engines.job import Job
-from accel_sim.engines.lanes_build import data, geometry, initial_state, policy_of, roundings, slots
+from accel_sim.engines.lanes_build import data, geometry, initial_state, roundings, slots
 from accel_sim.engines.lanes_golden import add_terms
 from accel_sim.engines.lanes_step import (
     ALARM_CYCLE,
@@ -30,7 +30,7 @@ from accel_sim.engines.lanes_step import (
     SWAPS,
     step,
 )
-from accel_sim.engines.result import RunResult, comparisons_from, first_alarm
+from accel_sim.engines.result import Comparison, RunResult, comparisons_from
 from accel_sim.engines.sram import (
     Words,
     element_value,
@@ -53,10 +53,12 @@ DEAD_AT_SWAP = frozenset(
     "key kv_bank q bound first seen m k v k_skew v_delay key_tag prod tree chain dot score allow ds da p a p_acc a_acc "
     "pv norm_o norm_l norm_addr recip recip_o recip_addr out out_addr chk_prod chk_tree chk_chain chk_dot chk_score "
     "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc norm_chk_l chk_recip r_tree r_delay "
-    "chk_pr norm_c recip_c pred_term out_tree pred_delay residual limit".split()
+    "chk_pr norm_c recip_c pred_term out_tree pred_delay residual limit rowsum_prod rowsum_tree rowsum_pred rowsum_delay "
+    "rowsum_residual rowsum_limit softmax_masked softmax_residual softmax_limit".split()
 )
 """Registers that nothing reads between the start of a swap and their next write, when no tag is set on them:
-the streaming pipeline is empty, and every lane is about to be loaded."""
+the streaming pipeline is empty, and every lane is about to be loaded. (A unit that only looks may read q and m as the lane
+is drained.)"""
 
 
 @kernel
@@ -97,7 +99,7 @@ def advance(R, s, g, f, env, data, faults, words, limit, stop_at_swap):
             pending = strike(R, faults, env[CYCLE])
         if watched:
             strike_words(words, env[CYCLE])
-        if g.check and R[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
+        if env[ALARM_CYCLE] < 0 and alarmed(R, s, g):
             env[ALARM_CYCLE] = env[CYCLE]
         if int(R[s.phase]) >= DONE:
             return 0  # a strike has ended the run: this cycle is not executed
@@ -115,9 +117,16 @@ def advance(R, s, g, f, env, data, faults, words, limit, stop_at_swap):
         env[CYCLE] += 1
         if stop_at_swap and int(R[s.phase]) == SWAP and before != SWAP:
             return 2
-    if g.check and R[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
+    if env[ALARM_CYCLE] < 0 and alarmed(R, s, g):
         env[ALARM_CYCLE] = env[CYCLE]
     return 0
+
+
+@kernel
+def alarmed(R, s, g):
+    """Whether the alarm of any check unit is up."""
+    return ((g.check and R[s.alarm] != 0.0) or (g.rowsum and R[s.rowsum_alarm] != 0.0)
+            or (g.softmax and R[s.softmax_alarm] != 0.0))
 
 
 def _raised(words: Words) -> int | None:
@@ -158,6 +167,7 @@ class SteppedEngine:
         self._checkpoints: list[Checkpoint] = []
         self._log = np.zeros((0, COMPARISON_COLUMNS))
         self._golden: RunResult | None = None
+        self._kinds = [unit.kind for unit in machine.units] or ["fused_output"]
 
     @property
     def watchdog_cycles(self) -> int:
@@ -282,7 +292,7 @@ class SteppedEngine:
         count = min(int(env[COMPARED]), around.comparisons.shape[0])
         return RunResult(
             output=around.o.copy(),
-            comparisons=comparisons_from(around.comparisons, count),
+            comparisons=comparisons_from(around.comparisons, count, self._kinds),
             alarm_cycle=int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None,
             cycles=int(env[CYCLE]),
             hang=code == 1,
@@ -296,8 +306,9 @@ class SteppedEngine:
         slots = np.ones(inventory.slots, dtype=bool)
         if not self.machine.scans:
             # A scanned row may still be on its way through the checker; without scans the pipe is empty.
+            read_again = {"q" if self.machine.rowsum is not None else "", "m" if self.machine.watches("max") else ""}
             for register in inventory:
-                if register.name in DEAD_AT_SWAP:
+                if register.name in DEAD_AT_SWAP - read_again:
                     start = inventory.offsets[register.name]
                     slots[start:start + register.size] = False
         others = slots.copy()
@@ -333,9 +344,10 @@ class SteppedEngine:
         count = min(int(env[COMPARED]), room)
         rest = [replace(c, cycle=c.cycle + late) for c in golden.comparisons[int(twin.env[COMPARED]):]]
         alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
-        if alarm is None and machine.check is not None and state[machine.inventory.offsets["alarm"]] != 0.0:
+        if alarm is None and alarmed(state, self._slots, self._geometry):
             alarm = int(env[CYCLE])  # raised in the last cycle, and first read in this one
-        if machine.check is not None and terms is not None and rest and not machine.scans:
+        kinds = [c.unit for c in rest]
+        if machine.check is not None and terms is not None and "fused_output" in kinds and not machine.scans:
             at = machine.inventory.offsets
             pred, act = float(state[at["pred"]]), float(state[at["act"]])
             stop = self.job.shape[0] if machine.check.granularity == "head" else done + machine.lanes
@@ -343,14 +355,20 @@ class SteppedEngine:
                 return None
             rc = self._roundings.checker
             pred, act = add_terms(terms, done, min(stop, self.job.shape[0]), quiet(pred, rc), quiet(act, rc), rc)
-            rest[0] = replace(rest[0], residual=float(sub(pred, act, rc)), predicted=pred, actual=act)
+            first = kinds.index("fused_output")
+            rest[first] = replace(rest[first], residual=float(sub(pred, act, rc)), predicted=pred, actual=act)
             if alarm is None:
-                # The count of deviations is the fault-free one here: of the comparisons that `rest` follows.
-                before = golden.comparisons[:int(twin.env[COMPARED])]
-                raised = first_alarm((*before, *rest), policy_of(machine, self.job))
-                if raised is not None:
-                    alarm = self.clock.after(raised.cycle - late) + late
+                alarm = min((self.clock.after(c.cycle - late) + late for c in self._alarms_of(golden, twin, rest)),
+                            default=None)
         elif alarm is None and golden.alarm_cycle is not None:
             alarm = golden.alarm_cycle + late
-        comparisons = (*comparisons_from(around.comparisons, count), *rest)[:room]
+        comparisons = (*comparisons_from(around.comparisons, count, self._kinds), *rest)[:room]
         return RunResult(output, comparisons, alarm, golden.cycles + late)
+
+    def _alarms_of(self, golden: RunResult, twin: Checkpoint, rest: list[Comparison]) -> list[Comparison]:
+        """The comparisons of `rest`, which ends a run that was the fault-free one at `twin`, that raise an alarm. (No alarm
+        is up there, so that what came before counts for deviations alone.)"""
+        before = [c for c in golden.comparisons[:int(twin.env[COMPARED])] if not c.alarm]
+        late = [first for first in first_alarms(self.machine, self.job, (*before, *rest)) if any(
+            first is c for c in rest)]
+        return late

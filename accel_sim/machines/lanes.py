@@ -48,7 +48,9 @@ class Timing:
     """When things happen in the fault-free, stall-free run of one head.
 
     All in cycles. `depth` is the latency of the dot product behind the product registers: the tree's
-    levels, or d for a serial chain.
+    levels, or d for a serial chain. `check_depth`: levels of the output check's sums, 0 without one. `observe_depth`:
+    from the reading of a lane until the slowest of the units that only look has its residual in its register, 0 without
+    any.
     """
 
     lanes: int
@@ -57,6 +59,7 @@ class Timing:
     check_depth: int
     n_queries: int
     n_keys: int
+    observe_depth: int = 0
 
     @property
     def blocks(self) -> int:
@@ -75,8 +78,8 @@ class Timing:
 
     @property
     def tail(self) -> int:
-        """Cycles after the last swap until the last row is delivered and, with a checker, judged."""
-        return self.normalise + 1 + (self.check_depth + 2 if self.check_depth else 0)
+        """Cycles after the last swap until the last row is delivered and, with check units, judged by all of them."""
+        return max(self.normalise + 1 + (self.check_depth + 2 if self.check_depth else 0), self.observe_depth)
 
     @property
     def head_cycles(self) -> int:
@@ -106,8 +109,16 @@ class Timing:
         return last_row_cycle + 1 + (0 if scan else self.normalise) + self.check_depth + 2
 
     def alarm_cycle(self, last_row_cycle: int, scan: bool = False) -> int:
-        """First cycle in which the alarm of that comparison is visible: its detection cycle."""
+        """First cycle in which the alarm of that comparison is visible: its detection cycle. Without the output check,
+        of the slowest unit that looks."""
+        if not self.check_depth and self.observe_depth:
+            return last_row_cycle + self.observe_depth + 1
         return self.residual_cycle(last_row_cycle, scan) + 1
+
+    def read_cycle(self, query: int) -> int:
+        """Cycle in which a query's lane is read and drained."""
+        block, lane = divmod(query, self.lanes)
+        return self.swap_start(block + 1) + lane
 
     def phase_name(self, phase: str, block: int) -> str:
         """A span in words."""
@@ -161,7 +172,9 @@ class LanesMachine(Machine):
             role: FORMATS[getattr(names, role) or names.state]
             for role in ("operand", "score", "exp", "state", "output", "checker")
         }
-        self.check = next((u for u in config.checker.units if u.kind == "fused_output"), None)
+        self.check, self.rowsum, self.invariants = (
+            next((u for u in config.checker.units if u.kind == kind), None)
+            for kind in ("fused_output", "score_rowsum", "softmax_invariants"))
         self.levels: int = len(tree_sizes(self.head_dim))
         self.depth: int = self.head_dim if self.dot == "serial" else self.levels
         self.stages: int = 6 + self.depth
@@ -176,6 +189,7 @@ class LanesMachine(Machine):
             check_depth=self.levels if self.check else 0,
             n_queries=n_queries,
             n_keys=n_keys,
+            observe_depth=self.observe_depth,
         )
 
     def stall_points(self, n_queries: int, n_keys: int) -> dict[str, int]:
@@ -215,8 +229,9 @@ class LanesMachine(Machine):
 
     @property
     def units(self) -> tuple[Any, ...]:
-        """The fused output check, if the config has it."""
-        return () if self.check is None else (self.check,)
+        """The fused output check and the two units that only look, as far as the config has them."""
+        built_in = (self.check, self.rowsum, self.invariants)
+        return tuple(unit for unit in self.config.checker.units if any(unit is own for own in built_in))
 
     def describe(self) -> dict[str, Any]:
         """Lanes, dot product and units."""
@@ -249,6 +264,33 @@ class LanesMachine(Machine):
         """Width of the counter of deviations; 0 without one."""
         threshold: Any = getattr(self.check, "threshold", None)
         return bits_for(threshold.frequent + 1) if self.statistical else 0
+    # -- the check units that only look -----------------------------------------------------------------
+
+    @property
+    def observed(self) -> bool:
+        """True if the machine has a check unit that looks at scores or at the softmax."""
+        return self.rowsum is not None or self.invariants is not None
+
+    def watches(self, *names: str) -> bool:
+        """True if softmax_invariants watches any of these invariants."""
+        return self.invariants is not None and any(name in self.invariants.which for name in names)
+
+    def watch_depth(self, kind: str) -> int:
+        """Cycles from the reading of a lane until such a unit has its residual in its register."""
+        return self.levels + 3 if kind == "score_rowsum" else 1
+
+    @property
+    def observe_depth(self) -> int:
+        """The same of the slowest of these units; 0 without any."""
+        return max((self.watch_depth(unit.kind) for unit in self.units if unit is not self.check), default=0)
+
+    @property
+    def unit_of_work(self) -> str | None:
+        """What an alarm is about, and what is run again for it: granularity of the output check; without one a query
+        block, whose queries the other units judge one by one; None without any unit."""
+        if self.check is not None:
+            return str(self.check.granularity)
+        return "query_block" if self.observed else None
 
     # -- registers -------------------------------------------------------------------------------------
 
@@ -258,6 +300,10 @@ class LanesMachine(Machine):
         rows = [*self._control(), *self._operands(), *self._datapath()]
         if self.check is not None:
             rows += self._checker()
+        if self.observed:
+            from accel_sim.machines.lanes_observers import observer_registers
+
+            rows += observer_registers(self)
         return Inventory(tuple(rows))
 
     def _register(self, name: str, shape: tuple[int, ...], kind: str | int, role: str, component: str,

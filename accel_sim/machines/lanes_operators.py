@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from accel_sim.machines.lanes import LanesMachine, Timing, bits_for, tree_sizes
+from accel_sim.machines.lanes_observers import observer_operators, observer_writes
 from accel_sim.machines.operators import Activity, Operator, product_of, sum_of, widest
 from accel_sim.numerics.formats import Format
 
@@ -113,6 +114,7 @@ class _Operators:
         yield from self.normaliser()
         if self.machine.check is not None:
             yield from self.checker()
+        yield from observer_operators(self.machine, self.count)
 
     def each_key(self, name: str, unit: str, fmt: str, component: str, instances: int) -> Operator:
         """Units that all work once for every key streamed."""
@@ -299,7 +301,7 @@ class _Writes:
         rules |= dict.fromkeys(("recip_o", "out"), queries * d)
         rules |= dict.fromkeys(("pred", "act"), sums)
         rules |= dict.fromkeys(("residual", "limit", "alarm", "deviations"), compared)
-        return rules | {
+        return rules | observer_writes(machine, count) | {
             "key": keys + timing.blocks,
             "kv_bank": count.tiles_finished + timing.blocks,
             "q": swaps * d,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
+from accel_sim.machines.lanes_observers import COMPONENTS, observer_occupant
 from accel_sim.machines.machine import Occupant
 
 CONFIGURATION = ("scale", "last_query", "last_key", "threshold", "scan_threshold", "small_threshold", "frequent",
@@ -50,6 +51,8 @@ def pipeline_stage(machine: LanesMachine, name: str, index: tuple[int, ...]) -> 
         return 1 + tree_level_of(machine.head_dim, at)
     if name == "r_delay":
         return 1 + levels + at
+    if name == "softmax_masked":
+        return 3 + depth + at
     return None
 
 
@@ -84,6 +87,8 @@ def occupant(machine: LanesMachine, timing: Timing, register: Register, index: t
              cycle: int) -> Occupant | None:
     """What the element holds at the start of stall-free cycle `cycle`, or None if it is dead."""
     name = register.name
+    if register.component in COMPONENTS and name != "softmax_masked":
+        return observer_occupant(machine, timing, register, index, cycle)
     if name in CONFIGURATION:
         return Occupant("configuration: " + register.about.removeprefix("configuration: "))
     if name in SEQUENCER:
@@ -115,7 +120,7 @@ def _in_pipeline(machine: LanesMachine, timing: Timing, register: Register, inde
 
 SHARED_BY_LANES = (
     "k", "v", "v_delay", "k_skew", "valid", "key_tag", "tile_last", "r_tree", "r_delay", "norm_o", "recip_o", "out",
-    "out_tree", "pred_delay",
+    "out_tree", "pred_delay", "rowsum_keys", "rowsum_prod", "rowsum_tree", "rowsum_delay", "rowsum_valid", "rowsum_last",
 )  # fmt: skip
 """Register arrays whose first axis is not the lane, even where it happens to be as long."""
 
@@ -151,12 +156,13 @@ def _in_lane(machine: LanesMachine, timing: Timing, register: Register, index: t
     last_fetch = start + timing.n_keys - 1
     name = register.name.removeprefix("chk_")
     depth = machine.depth
-    if name == "q":
+    read_again = {"q": machine.rowsum is not None, "m": machine.watches("max")}  # by a unit that looks
+    if name not in ("q", "bound", "first", "seen", "m") or read_again.get(register.name, False):
+        last_use = timing.swap_start(block + 1) + lane  # the drain
+    elif name == "q":
         last_use = last_fetch + 1 + (index[1] if machine.dot == "serial" else 0)
-    elif name in ("bound", "first", "seen", "m"):
+    else:
         last_use = last_fetch + 3 + depth
-    else:  # active, l, o, c: read when the lane is drained
-        last_use = timing.swap_start(block + 1) + lane
     if cycle > last_use:
         return None
     key = None

@@ -195,6 +195,40 @@ def random_machine(rng: Rng, attempts: int = 10_000, plain: bool = False, **fixe
     raise AssertionError("no machine has these options")
 
 
+def observed_machine(rng: Rng, **fixed: Any) -> LanesMachine:
+    """Any machine with score_rowsum, softmax_invariants or both among its check units."""
+    machine = random_machine(rng, **fixed)
+    units = [unit.model_dump() for unit in machine.config.checker.units]
+    which = int(rng.integers(1, 4))
+    if which & 1:
+        units.append({"kind": "score_rowsum", "threshold": _threshold(rng, "absolute", "relative", "statistical")})
+    if which & 2:
+        names = [name for name in ("sum", "max", "mask", "score") if rng.random() < 0.7]
+        units.append({"kind": "softmax_invariants", "which": names or ["max"],
+                      "threshold": _threshold(rng, "absolute", "statistical")})  # fmt: skip
+    order = [units[i] for i in rng.permutation(len(units))]
+    return LanesMachine(machine.config.changed({"checker.units": order}))
+
+
+def _threshold(rng: Rng, *kinds: str) -> dict[str, Any]:
+    kind = str(rng.choice(kinds))
+    if kind == "statistical":
+        return {"kind": kind, "frequent": int(rng.integers(1, 5))}
+    return {"kind": kind, "value": float(10 ** rng.uniform(-6, 0))}
+
+
+def with_limits(machine: LanesMachine, job: Job, rng: Rng) -> Job:
+    """The job with limits of every check unit that some clean heads exceed and others do not."""
+    limits: dict[str, float] = {}
+    for unit in machine.units:
+        drawn = np.sort(10 ** rng.uniform(-8, 0.5, 2))
+        small, large = (float(x) for x in rounded(drawn, machine.formats["checker"]))
+        limits |= {unit.kind: large, f"{unit.kind}.scan": large}
+        if unit.threshold.kind == "statistical":
+            limits |= {f"{unit.kind}.small": small, f"{unit.kind}.frequent": float(unit.threshold.frequent)}
+    return job.with_limits(limits)
+
+
 def random_formats(rng: Rng, **fixed: str) -> dict[str, str]:
     """A format for every role, `fixed` ones as given; what is computed from fp64 is fp64."""
     names: dict[str, str] = {}

@@ -27,6 +27,28 @@ CODES = {
 IN_LANE = {Q, BOUND, FIRST, SEEN, MAX, L_SUM, O_ACC, ACTIVE, C_SUM}
 """Registers that a lane keeps for its query; the streaming pipeline has a stage for the others."""
 
+(
+    SUM_OF_KEYS, SUM_OF_SCORES, ROWSUM_PROD, ROWSUM_TREE, ROWSUM_DELAY, ROWSUM_PRED, EXCESS, COPY, MET, MASKED_FLAG,
+    SCORE_BOUND, JUDGEMENT,
+) = (np.int64(code) for code in range(100, 112))
+"""Registers of the units that only look; JUDGEMENT is the first of those that both have, see `JUDGED`."""
+
+(OF_RESIDUAL, OF_LIMIT, OF_THRESHOLD, OF_ENABLE, OF_ALARM, OF_SMALL, OF_FREQUENT, OF_DEVIATIONS, JUDGED) = (
+    np.int64(part) for part in range(9))
+"""Code JUDGEMENT + unit · JUDGED + part, for unit 0 (score_rowsum) and 1 (softmax_invariants)."""
+
+OBSERVER_CODES = {
+    "rowsum_keys": SUM_OF_KEYS, "rowsum_sum": SUM_OF_SCORES, "rowsum_prod": ROWSUM_PROD, "rowsum_tree": ROWSUM_TREE,
+    "rowsum_delay": ROWSUM_DELAY, "rowsum_pred": ROWSUM_PRED, "softmax_excess": EXCESS, "softmax_m": COPY,
+    "softmax_seen": MET, "softmax_masked": MASKED_FLAG, "softmax_bound": SCORE_BOUND,
+} | {
+    f"{prefix}_{part}": JUDGEMENT + np.int64(unit) * JUDGED + np.int64(number)
+    for unit, prefix in enumerate(("rowsum", "softmax"))
+    for number, part in enumerate(("residual", "limit", "threshold", "enable", "alarm", "small_threshold", "frequent",
+                                   "deviations"))
+}
+"""Code of each register array of the units that only look, but for tags."""
+
 CHECK_CODES = (ALARM, ENABLE, THRESHOLD, RESIDUAL, LIMIT, PRED, ACT, SMALL_THRESHOLD, FREQUENT, DEVIATIONS)
 """Registers of the comparison, which `replay_check` knows."""
 
@@ -34,6 +56,6 @@ CHECK_CODES = (ALARM, ENABLE, THRESHOLD, RESIDUAL, LIMIT, PRED, ACT, SMALL_THRES
 def code_of(name: str) -> tuple[np.int64, bool]:
     """(code, whether it is the check unit's own copy of a register of the datapath) of the register array `name`;
     one that replay does not know is OTHER."""
-    if name in CODES:
-        return CODES[name], False
+    if name in CODES or name in OBSERVER_CODES:
+        return (CODES | OBSERVER_CODES)[name], False
     return CODES.get(name.replace("chk_", ""), OTHER), "chk_" in name

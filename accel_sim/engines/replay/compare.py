@@ -167,6 +167,18 @@ def keep_rows(n, block, st, g, w, sink):
 
 
 @inner
+def keep_comparisons(n, cw, w, sink):
+    """Put the comparisons that fault n changes into the sink, which has room for them."""
+    for index in range(cw.residual.shape[0]):
+        if same_bits(w.residual[index], cw.residual[index]) and same_bits(w.limit[index], cw.limit[index]):
+            continue
+        at = sink.filled[0]
+        sink.fault[at], sink.number[at] = n, index
+        sink.residual[at], sink.limit[at] = w.residual[index], w.limit[index]
+        sink.filled[0] += 1
+
+
+@inner
 def restore(block, cw, g, w):
     """Make the scratch golden again after a block's rows were changed."""
     w.changed[:] = 0

@@ -6,7 +6,7 @@ always, so the run is told block by block: rows of the golden run where a row is
 where it met other keys or another scale.
 
 `replay_control` answers with a whole `RunResult`, or None for a case it does not know (a memory that stalls, scans
-inside a block, a relative threshold, a strike in the middle of a swap); the stepped engine then runs the fault.
+inside a block, a relative threshold, units that only look, a strike in the middle of a swap); the stepped engine then runs the fault.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Teller:
         """The run, ended."""
         hang = cycles > self.watchdog
         end = min(cycles, self.watchdog)
-        raised = first_alarm(self.told.comparisons, policy_of(self.machine, self.engine.job))
+        raised = first_alarm(self.told.comparisons, policy_of(self.engine.job, self.machine.check))
         alarm = None if raised is None or raised.cycle + 1 >= end + (not hang) else raised.cycle + 1
         return RunResult(self.told.output, tuple(self.told.comparisons), alarm, end, hang)
 
@@ -89,7 +89,7 @@ def replay_control(engine: ReplayEngine, fault: Fault, watchdog: int) -> tuple[R
     machine, timing, job = engine.machine, engine.timing, engine.job
     check = machine.check
     if (
-        fault.register not in KNOWN or fault.end - fault.cycle != 1 or machine.scans
+        machine.observed or fault.register not in KNOWN or fault.end - fault.cycle != 1 or machine.scans
         or engine.golden.alarm_cycle is not None or (check is not None and check.threshold.kind == "relative")
         or job.kv_stall.any() or job.swap_stall.any()
     ):

@@ -20,10 +20,21 @@ from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import data, geometry, policy_of, roundings
 from accel_sim.engines.lanes_golden import add_terms
+from accel_sim.engines.observers.golden import Observed, Watched, room_to_watch
+from accel_sim.engines.observers.replay import ObserverReplay
 from accel_sim.engines.replay.codes import ADDRESS, IN_LANE, OTHER, code_of
 from accel_sim.engines.replay.kernel import keep_golden, replay_all, rows_again
 from accel_sim.engines.replay.store import Store
-from accel_sim.engines.replay.types import Clockwork, Faults, Outcomes, RowSink, Scratch, Where, row_sink
+from accel_sim.engines.replay.types import (
+    Clockwork,
+    Faults,
+    Outcomes,
+    RowSink,
+    Scratch,
+    Where,
+    comparison_sink,
+    row_sink,
+)
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection, SteppedEngine
 from accel_sim.faults.fault import Fault
@@ -64,7 +75,7 @@ def where(machine: LanesMachine) -> Where:
             at[slot] = skew_dim(machine.head_dim, last) if register.name == "k_skew" else last
             if kind == ADDRESS:
                 level[slot] = {"norm_addr": 0, "recip_addr": 1}.get(register.name, 2 if machine.reciprocal else 1)
-            if register.name.removeprefix("chk_") in ("tree", "r_tree", "out_tree"):
+            if register.name.removeprefix("chk_") in ("tree", "r_tree", "out_tree", "rowsum_tree"):
                 level[slot] = tree_level_of(machine.head_dim, last)
                 at[slot] = last - sum(tree_sizes(machine.head_dim)[: level[slot]])
     return Where(code, own, stage, lane, at, level)
@@ -84,12 +95,14 @@ class ReplayEngine:
         self.roundings = roundings(machine)
         self._data = data(machine, job, self._g)
         self._where = where(machine)
-        self.golden, self.store = self._run()
+        self.clock = clock_of(machine, job, self.timing)
+        self.golden, self.store, watched, observed = self._run()
         self.golden_square = float(sum_of_squares(self.store.o))
         self._clockwork = self._wind()
         self._scratch = self._room()
         self._codec = machine.formats["output"].codec
         self._kept: OrderedDict[tuple[int, int, int, int, float], tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._observers = None if observed is None else ObserverReplay(self, watched, observed)
 
     def outcomes(self, slots: np.ndarray, cycles: np.ndarray, last_cycles: np.ndarray, ops: np.ndarray,
                  masks: np.ndarray, arith: np.ndarray, stored: np.ndarray,
@@ -109,13 +122,27 @@ class ReplayEngine:
         order = np.argsort(cycles, kind="stable")  # block after block: what a block needs is set up once
         faults = Faults(slots, cycles, last_cycles, ops, masks, arith, stored)
         sink, done = row_sink(0 if changed is None else self._sink_room, self._g.head_dim), 0
+        observers, of_check = self._observers, []
+        compared = comparison_sink(0 if observers is None else observers.check_room)
         while done < n:
-            sink.filled[0] = 0
+            sink.filled[0] = compared.filled[0] = 0
             done = replay_all(order, done, faults, self._where, self._clockwork, self.store, self._g, self.roundings,
-                              self._data, self._codec, self._scratch, sink, out)
+                              self._data, self._codec, self._scratch, sink, compared, out)
             if changed is not None:
                 changed(sink)
-        return out
+            if observers is not None:
+                of_check.append(observers.of_check(compared))
+        return out if observers is None else observers.joined(out, faults, order, of_check)
+
+    @property
+    def places(self) -> tuple[Where, Clockwork, Store]:
+        """Where and when the kernels find things, and the golden values."""
+        return self._where, self._clockwork, self.store
+
+    @property
+    def around(self) -> tuple[Any, Any, Any, Scratch]:
+        """What else the kernels take: shape, roundings, surroundings, room to work in."""
+        return self._g, self.roundings, self._data, self._scratch
 
     @property
     def _sink_room(self) -> int:
@@ -136,7 +163,7 @@ class ReplayEngine:
     @cached_property
     def machine_cycles(self) -> np.ndarray:
         """`Clock.machine_cycles` of the fault-free run."""
-        return clock_of(self.machine, self.job, self.timing).machine_cycles(self.golden.cycles)
+        return self.clock.machine_cycles(self.golden.cycles)
 
     @property
     def terms(self) -> np.ndarray | None:
@@ -172,12 +199,13 @@ class ReplayEngine:
         narrow = all(formats[role].precision <= 24 for role in ("operand", "score", "exp", "state"))
         return np.float32 if narrow else np.float64
 
-    def _run(self) -> tuple[RunResult, Store]:
+    def _run(self) -> tuple[RunResult, Store, Watched, Observed | None]:
         job, t = self.job, self.element_type
         n_queries, n_keys, d = job.shape
         q, k, v = (quiet_operands(x, self.roundings).astype(t) for x in (job.q, job.k, job.v))
-        kept_rows = Kept(np.zeros((n_queries, n_keys), t), np.zeros((n_queries, n_keys), t), Maxima())
-        result, r, sums, terms, scan_terms = golden_run(self.machine, job, kept_rows)
+        watched = room_to_watch(n_queries, (n_queries, n_keys) if self.machine.observed else (0, 0), t)
+        kept_rows = Kept(np.zeros((n_queries, n_keys), t), np.zeros((n_queries, n_keys), t), Maxima(), watched)
+        result, r, sums, terms, scan_terms, observed = golden_run(self.machine, job, kept_rows)
         m_start, m_key, m_value = kept_rows.maxima.arrays
         spacing = max(MIN_SPACING, -(-n_keys // MAX_KEPT))
         kept = max(1, -(-n_keys // spacing))
@@ -189,13 +217,13 @@ class ReplayEngine:
             out_tree=np.zeros((n_queries, sum(tree_sizes(d)))), spacing=spacing,
         )
         keep_golden(store, self._g, self.roundings, np.zeros(d, t))
-        return result, store
+        return result, store, watched, observed
 
     def _wind(self) -> Clockwork:
         machine, job, g = self.machine, self.job, self._g
-        clock = clock_of(machine, job, self.timing)
-        small_threshold, frequent = policy_of(machine, job)
-        comparisons = self.golden.comparisons
+        clock = self.clock
+        small_threshold, frequent = policy_of(job, machine.check)
+        comparisons = [c for c in self.golden.comparisons if c.unit == "fused_output"]
         at_block = np.full(g.blocks, -1, dtype=np.int64)
         at_scan = np.full((g.blocks, g.tiles), -1, dtype=np.int64)
         if machine.check:

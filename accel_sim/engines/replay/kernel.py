@@ -27,8 +27,15 @@ from accel_sim.engines.replay.chains import (
     widen,
 )
 from accel_sim.engines.replay.check import replay_check
-from accel_sim.engines.replay.codes import CHECK_CODES, OTHER
-from accel_sim.engines.replay.compare import compare_block, keep_rows, measure, restore, verdict
+from accel_sim.engines.replay.codes import CHECK_CODES, OTHER, SUM_OF_KEYS
+from accel_sim.engines.replay.compare import (
+    compare_block,
+    keep_comparisons,
+    keep_rows,
+    measure,
+    restore,
+    verdict,
+)
 from accel_sim.engines.replay.drain import replay_drain
 from accel_sim.engines.replay.lane import replay_lane
 from accel_sim.engines.replay.stage import replay_stage
@@ -38,20 +45,25 @@ from accel_sim.numerics.arithmetic import move
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import inner, kernel
 
+FIRST_OBSERVER = SUM_OF_KEYS
+"""Codes from here on are of units that only look."""
+
 
 @kernel
-def replay_all(order, start, faults, wh, cw, st, g, f, data, codec, w, sink, out):
+def replay_all(order, start, faults, wh, cw, st, g, f, data, codec, w, sink, compared, out):
     """Replay many faults of one head, in the given order (a permutation; results do not depend on it), from place
     `start` of it on.
 
-    faults: a `replay.types.Faults`; codec: the output format's; sink: a `replay.types.RowSink` for changed rows; out:
-    the `Outcomes` to write. Returns the place in the order of the first fault that was not replayed, because the sink
-    might not have had room for its rows.
+    faults: a `replay.types.Faults`; codec: the output format's; sink: a `replay.types.RowSink` for changed rows; compared:
+    a `replay.types.ComparisonSink` for changed comparisons; out: the `Outcomes` to write. Returns the place in the order
+    of the first fault that was not replayed, because a sink might not have had room for it.
     """
     clean = verdict(cw, w)
-    room = sink.row.shape[0]
+    room, space = sink.row.shape[0], compared.fault.shape[0]
     for turn in range(start, order.shape[0]):
         if room > 0 and sink.filled[0] + g.lanes > room:
+            return turn
+        if space > 0 and compared.filled[0] + cw.residual.shape[0] > space:
             return turn
         n = order[turn]
         begin(n, clean, w, out)
@@ -63,9 +75,13 @@ def replay_all(order, start, faults, wh, cw, st, g, f, data, codec, w, sink, out
         status, block = MASKED, ZERO
         if code == OTHER or cw.machine_cycle[faults.last_cycle[n]] != cycle:
             status = FALL_BACK  # or it acts in more than one machine cycle
+        elif code >= FIRST_OBSERVER:
+            status = MASKED  # here: no row, and no comparison of the output check, is any other
         elif code in CHECK_CODES:
             status, raised = replay_check(code, cycle, faults.cycle[n], k, cw, st, g, f, w)
             if status == CHANGED:
+                if space > 0:
+                    keep_comparisons(n, cw, w, compared)
                 judge(n, raised, cw, w, out)
         else:
             if stage >= 0:
@@ -87,6 +103,8 @@ def replay_all(order, start, faults, wh, cw, st, g, f, data, codec, w, sink, out
                     keep_rows(n, block, st, g, w, sink)
                 if g.check:
                     compare_block(block, cw, st, g, f.checker, w)
+                    if space > 0:
+                        keep_comparisons(n, cw, w, compared)
                     out.alarm_cycle[n], out.residual[n], out.limit[n] = verdict(cw, w)
                 restore(block, cw, g, w)
         out.status[n] = status

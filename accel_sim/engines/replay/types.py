@@ -166,3 +166,21 @@ def row_sink(room: int, head_dim: int) -> RowSink:
     """An empty sink with room for so many rows."""
     return RowSink(np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros((room, head_dim)),
                    np.zeros(1, np.int64))
+
+
+class ComparisonSink(NamedTuple):
+    """Where comparisons go that faults change. fault, number (room,) int64: numbers of the fault and of the comparison;
+    residual, limit (room,) float64: what they are now; filled (1,) int64: how many there are. No room: they are not
+    kept."""
+
+    fault: np.ndarray
+    number: np.ndarray
+    residual: np.ndarray
+    limit: np.ndarray
+    filled: np.ndarray
+
+
+def comparison_sink(room: int) -> ComparisonSink:
+    """An empty sink with room for so many comparisons."""
+    return ComparisonSink(np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room), np.zeros(room),
+                          np.zeros(1, np.int64))

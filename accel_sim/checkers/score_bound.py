@@ -1,0 +1,31 @@
+"""The largest score that the operands of a head allow: |q·k| ≤ |q| |k|, by Cauchy and Schwarz."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accel_sim.numerics.formats import Format
+from accel_sim.numerics.jit import kernel
+from accel_sim.numerics.rounding import round_to
+
+MARGIN = 1.0 + 2.0**-6
+"""What rounding, in the scores and in the bound itself, may add."""
+
+
+@kernel
+def largest_square(x):
+    """Largest |row|² of x (rows, d), summed in order, so that every CPU gives the same bits."""
+    largest = 0.0
+    for i in range(x.shape[0]):
+        total = 0.0
+        for t in range(x.shape[1]):
+            total += x[i, t] * x[i, t]
+        largest = max(largest, total)
+    return largest
+
+
+def score_bound(q: np.ndarray, k: np.ndarray, checker: Format) -> float:
+    """Bound of |s| = |q·k|/√d over the queries q (Nq, d) and keys k (N, d) of a head, both float64: in binary64, larger
+    by the margin, then in the checker format (its largest value at most)."""
+    norms = np.sqrt(largest_square(q)) * np.sqrt(largest_square(k)) / np.sqrt(np.float64(q.shape[1]))
+    return float(round_to(min(float(norms) * MARGIN, checker.max_finite), checker.rounding()))
