@@ -48,8 +48,9 @@ class Simulation:
     """One design on one workload, without faults.
 
     assembly: the config with its machine, workload, memory system and thresholds. heads: every head of the
-    workload. area: of the machine with its SRAM. energy: of one head, memory included. recovery: what an alarm
-    costs, and recovery_energy: the energy of the work done again; None without a checker or without recovery.
+    workload. area: of the machine with its SRAM. energy: of one head, memory included; next_energy: of one that finds
+    its keys and values in SRAM, None where none does. recovery: what an alarm costs, and recovery_energy: the energy of
+    the work done again; None without a checker or without recovery.
 
     `to_dict()` gives the document that `accel-sim run --json` prints; docs/output-columns.md defines its keys.
     """
@@ -58,6 +59,7 @@ class Simulation:
     heads: tuple[HeadRun, ...]
     area: AreaReport
     energy: EnergyReport
+    next_energy: EnergyReport | None
     recovery: RecoveryCost | None
     recovery_energy: EnergyReport | None
 
@@ -95,6 +97,13 @@ class Simulation:
     def totals(self) -> SystemTotals:
         """Time and traffic of all heads: those of one, multiplied, or of two where heads share keys and values."""
         return self.assembly.grouped.totals
+
+    @property
+    def all_heads_pj(self) -> float:
+        """Energy of all heads, one after another."""
+        grouped = self.assembly.grouped
+        found = 0.0 if self.next_energy is None else self.next_energy.total.value
+        return self.energy.total.value * grouped.loading + found * (grouped.heads - grouped.loading)
 
     def to_dict(self) -> dict[str, Any]:
         """The simulation as plain data, ready for JSON but for NaN and infinities."""
@@ -138,11 +147,17 @@ def simulate(config: Config | str | os.PathLike[str], *, measure: bool = True) -
             machine, technology, machine.timing(recovery.queries, timing.n_keys), cycles=round(recovery.mean_cycles),
             bytes_moved={tensor: round(moved) for tensor, moved in recovery.mean_bytes.items()},
         )
+    found = assembly.grouped.next
+
+    def of(run: Any) -> EnergyReport:
+        return energy(machine, technology, timing, cycles=run.total_cycles, bytes_moved=run.bytes_moved)
+
     return Simulation(
         assembly=assembly,
         heads=tuple(_run(assembly, head) for head in assembly.workload.heads),
         area=area(machine, technology, timing),
-        energy=energy(machine, technology, timing, cycles=system.total_cycles, bytes_moved=system.bytes_moved),
+        energy=of(system),
+        next_energy=None if found is None else of(found),
         recovery=recovery,
         recovery_energy=again,
     )

@@ -114,32 +114,43 @@ def validation() -> str:
     path = DOCS / "validation.json"
     if not path.exists():
         return "(Not run yet.)\n"
-    found = json.loads(path.read_text(encoding="utf-8"))
+    results = json.loads(path.read_text(encoding="utf-8"))
     totals: dict[str, dict[str, int]] = {}
-    for name, counts in found["parts"].items():
-        kind = next((kind for kind in VALIDATED if name.startswith(kind)), name)
-        total = totals.setdefault(kind, {})
-        for what, n in counts.items():
-            total[what] = total.get(what, 0) + n
+    for found in results.values():
+        for name, counts in found["parts"].items():
+            kind = next((kind for kind in VALIDATED if name.startswith(kind)), name)
+            total = totals.setdefault(kind, {})
+            for what, n in counts.items():
+                total[what] = total.get(what, 0) + n
     rows = []
     for kind, title in VALIDATED.items():
         counts = totals.get(kind, {})
         cases = ", ".join(f"{n:,} {what}" for what, n in counts.items() if what != "mismatches")
         rows.append((title, cases or "not run", f"{counts['mismatches']:,}" if counts else "–"))
-    tools = f"Verilator {found['verilator']}, {found['compiler']}"
-    about = f"Digest of the sources {found['sources']}; Python {found['python']}, NumPy {found['numpy']}, {tools}."
+    about = "\n\n".join(f"Group `{group}`: {run_with(found)}" for group, found in results.items())
     return f"{about}\n\n{table(('comparison', 'cases', 'mismatches'), rows)}"
 
 
+def run_with(found: dict[str, str]) -> str:
+    """What a group of comparisons was run on, in a sentence."""
+    names = {"python": "Python", "numpy": "NumPy", "numba": "Numba", "verilator": "Verilator"}
+    tools = [f"{name} {found[tool]}" for tool, name in names.items() if tool in found]
+    tools += [found["compiler"]] if "compiler" in found else []
+    return f"digest of the sources {found['sources']}; {', '.join(tools)}."
+
+
 VALIDATED = {
-    "unit, long": "arithmetic units of a bf16 and fp32 machine, long",
-    "unit": "arithmetic units, every format and mix",
-    "machine": "RTL of random machines: registers in every cycle, and under faults",
-    "tiny": "RTL at every point of a tiny head",
-    "flip-flops": "flip-flops of the netlist, by register name",
-    "engines": "replay and golden engine, random machines",
+    "unit, long": "`rtl`: arithmetic units of a bf16 and fp32 machine, long",
+    "unit": "`rtl`: arithmetic units, every format and mix",
+    "machine": "`rtl`: random machines, registers in every cycle, and under faults",
+    "tiny": "`rtl`: every point of a tiny head",
+    "flip-flops": "`rtl`: flip-flops of the netlist, by register name",
+    "engines": "`replay` and golden engine, random lanes machines",
+    "gemm": "`replay`, every point of tiny gemm machines (os, ws, is)",
+    "fused": "`replay`, every point of a tiny fused machine",
 }
 """Comparisons by the beginning of their parts' names."""
+
 
 def percent(value: float, low: float, high: float) -> str:
     """A share with its interval, in percent."""

@@ -30,6 +30,10 @@ RATES = ("detected", "silent", "false_alarm", "coverage")
 
 CALIBRATED = {"kind": "calibrated", "multiple": 4.0, "samples": 20}
 
+STATISTICAL = {"kind": "statistical", "multiple": 4.0, "large": 64.0, "frequent": 4, "samples": 20}
+
+SOFTMAX = {"kind": "softmax_invariants", "which": ["sum", "max", "mask", "score"]}
+
 
 def fused_output(**keys: object) -> dict[str, object]:
     """The fused output check, once a head."""
@@ -63,8 +67,21 @@ def rows() -> Iterator[Row]:
             yield Row(config, "gemm rows, 2 columns", [gemm(columns=2)])
             yield Row(config, "gemm both, corrects", [gemm(sides="both", correct=True, columns=2)])
             yield Row(config, "gemm rows (qk) + fused_output", [gemm(products=["qk"]), fused_output()])
+            yield Row(config, "gemm rows, 2 columns, statistical", [gemm(columns=2, threshold=STATISTICAL)])
+            rowsum = {"kind": "score_rowsum", "columns": 2, "threshold": CALIBRATED}
+            yield Row(config, "score_rowsum, 2 columns", [rowsum])
+            yield Row(config, "softmax_invariants", [SOFTMAX])
         if config == "lanes-d32":
-            yield Row(config, "invariants", [{"kind": "invariants"}])
+            rowsum = {"kind": "score_rowsum", "threshold": CALIBRATED}
+            yield Row(config, "fused_output, a block", [fused_output(granularity="query_block")])
+            yield Row(config, "fused_output, a block, statistical",
+                      [fused_output(granularity="query_block", threshold=STATISTICAL)])
+            yield Row(config, "score_rowsum", [rowsum])
+            yield Row(config, "softmax_invariants", [SOFTMAX])
+            yield Row(config, "fused_output + score_rowsum + softmax_invariants", [fused_output(), rowsum, SOFTMAX])
+        if config == "fused-d32":
+            yield Row(config, "softmax_invariants", [{**SOFTMAX, "which": ["sum", "max", "score"]}])
+        yield Row(config, "invariants", [{"kind": "invariants"}])
         for kind in ("parity", "secded", "dmr", "tmr"):
             yield Row(config, kind, [{"kind": kind}])
         yield Row(config, "fused_output + parity of control",

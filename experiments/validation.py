@@ -1,10 +1,12 @@
 """Everything that is held against something else, at full length, and the table in docs/validation.md.
 
-    python experiments/validation.py [--machines 200] [--out docs/validation.json] && python docs/build.py
+    python experiments/validation.py [--only rtl|replay] [--machines 200] [--out docs/validation.json]
+    python docs/build.py
 
-The comparisons are those of the test suite, with more cases than a test has time for: hours on one core, most of them
-spent by the compiler of the RTL models. Every finished part is kept at once, so that a killed run goes on where it was;
-a change of any source that takes part begins anew. Needs `pip install '.[test,rtl]'` and a C++ compiler.
+The comparisons are those of the test suite, with more cases than a test has time for. Group `rtl` takes hours on one
+core, most of them spent by the compiler of the RTL models, and needs `pip install '.[test,rtl]'` and a C++ compiler;
+`replay` takes an hour, and `pip install '.[test]'`. Every finished part is kept at once, so that a killed run goes on
+where it was; a change of any source that takes part in a group begins that group anew.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from typing import Any
 
 import numpy as np
 
+from accel_sim.assembly import Assembly, assemble
+from accel_sim.config import load_config
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -33,11 +38,40 @@ UNIT_OPERANDS = 10_000_000
 MACHINE_HEADS, MACHINE_FAULTS = 4, 25
 ENGINE_MACHINES, ENGINE_FAULTS = 100, 500
 
+FOLDERS = {
+    "rtl": ("numerics", "machines", "engines", "faults", "rtl"),
+    "replay": ("numerics", "machines", "arrays", "engines", "gemm", "fused", "output_units", "faults"),
+}
+"""What takes part in each group."""
 
-def sources() -> str:
-    """Digest of all that takes part in the comparisons."""
+POINTS = 20_000
+"""Points of a universe in one part."""
+
+NARROW = {"operand": "fp8_e5m2", **dict.fromkeys(("score", "exp", "state", "output", "checker"), "bf16")}
+"""Formats with few bits, so that there are fewer points."""
+
+TINY: dict[str, dict[str, Any]] = {
+    **{f"gemm {flow}": {
+        "architecture": {"kind": "gemm", "rows": 2, "cols": 2, "head_dim": 2, "vector_lanes": 2, "dataflow": flow,
+                         "max_keys": 4, "max_queries": 4, "formats": NARROW},
+        "checker.units": [{"kind": "gemm", "columns": 1, "threshold": {"kind": "absolute", "value": 0.05}},
+                          {"kind": "fused_output", "threshold": {"kind": "absolute", "value": 0.05}}],
+        "workload": {"kind": "gaussian", "queries": 3, "keys": 3},
+    } for flow in ("os", "ws", "is")},
+    "fused": {
+        "architecture": {"kind": "fused", "head_dim": 4, "exp_pieces": 2, "reciprocal_cycles": 2, "max_keys": 8,
+                         "max_queries": 8},
+        "checker.units": [{"kind": "fused_output", "threshold": {"kind": "absolute", "value": 0.05}}],
+        "workload": {"kind": "gaussian", "queries": 3, "keys": 6, "mask": {"valid_keys": 5}},
+    },
+}
+"""Designs whose every point is struck, as changes of the config `tiny`."""
+
+
+def sources(group: str) -> str:
+    """Digest of all that takes part in the comparisons of a group."""
     digest = hashlib.sha256()
-    files = [p for folder in ("numerics", "machines", "engines", "faults", "rtl")
+    files = [p for folder in FOLDERS[group]
              for p in (ROOT / "accel_sim" / folder).rglob("*") if p.suffix in (".py", ".sv", ".cpp")]
     for path in sorted(files):
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
@@ -53,20 +87,39 @@ def counted(work: Callable[[], dict[str, int]]) -> dict[str, int]:
         return {"mismatches": 1}
 
 
-def parts(machines: int) -> Iterator[Part]:
-    """Every part, in order."""
+def rtl_parts(machines: int) -> Iterator[Part]:
+    """Every part of group `rtl`, in order."""
     from rtl.test_units import LONG, UNITS
 
     for unit in UNITS:
         yield f"unit {unit}", lambda unit=unit: unit_part(unit, 100_000, 1)
     for unit in LONG:
         yield f"unit, long {unit}", lambda unit=unit: unit_part(unit, 1_000_000, UNIT_OPERANDS // 1_000_000)
-    for seed in range(ENGINE_MACHINES):
-        yield f"engines {seed}", lambda seed=seed: engines_part(seed)
     yield "flip-flops", flip_flops_part
     yield "tiny, every point", tiny_part
     for seed in range(machines):
         yield f"machine {seed}", lambda seed=seed: machine_part(seed)
+
+
+def replay_parts() -> Iterator[Part]:
+    """Every part of group `replay`, in order."""
+    for seed in range(ENGINE_MACHINES):
+        yield f"engines {seed}", lambda seed=seed: engines_part(seed)
+    for name, changes in TINY.items():
+        assembly = assemble(load_config("tiny").changed(changes), measure=False)
+        for first in range(0, assembly.universe.size, POINTS):
+            yield f"{name}, points from {first}", lambda assembly=assembly, first=first: points_part(assembly, first)
+
+
+def points_part(assembly: Assembly, first: int) -> dict[str, int]:
+    """Some points of a design's universe: a flip of each, and of every seventh a burst and stuck bits."""
+    from output_units.draw import assert_same_records
+
+    index = np.arange(first, min(first + POINTS, assembly.universe.size))
+    some = index[::7]
+    assert_same_records(assembly, index)
+    assert_same_records(assembly, some, np.arange(len(some)) % 3 + 1)
+    return {"faults": len(index) + len(some)}
 
 
 def unit_part(unit: Any, count: int, rounds: int) -> dict[str, int]:
@@ -137,10 +190,21 @@ def main() -> int:
     """Run what is missing, and write the results after every part."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--machines", type=int, default=200, help="random machines whose RTL is built")
+    options.add_argument("--only", choices=tuple(FOLDERS), help="one group of comparisons (default: all)")
     options.add_argument("--out", type=Path, default=ROOT / "docs" / "validation.json")
     given = options.parse_args()
-    found = begun(given.out)
-    listed = list(parts(given.machines))
+    groups = {"rtl": lambda: rtl_parts(given.machines), "replay": replay_parts}
+    chosen = [group for group in groups if given.only in (None, group)]
+    return max(run_group(group, list(groups[group]()), given.out) for group in chosen)
+
+
+def run_group(group: str, listed: list[Part], path: Path) -> int:
+    """Run what is missing of a group; 1 if anything did not agree."""
+    results = read(path)
+    about = {"sources": sources(group), **tools(group)}
+    found = results.get(group, {})
+    if found.get("sources") != about["sources"]:
+        found = {**about, "parts": {}}
     for number, (name, work) in enumerate(listed, 1):
         if name in found["parts"]:
             continue
@@ -148,25 +212,30 @@ def main() -> int:
         found["parts"][name] = counted(work)
         took = time.perf_counter() - start
         print(f"{number}/{len(listed)}  {name}: {found['parts'][name]}  ({took:.1f} s)", flush=True)
-        temporary = given.out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
-        os.replace(temporary, given.out)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({**results, group: found}, indent=0) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
     return int(any(part["mismatches"] for part in found["parts"].values()))
 
 
-def begun(path: Path) -> dict[str, Any]:
-    """The results so far, if they are of these sources."""
+def read(path: Path) -> dict[str, Any]:
+    """The results so far, by group."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def tools(group: str) -> dict[str, str]:
+    """What a group was run with."""
+    used = {"python": platform.python_version(), "numpy": np.__version__}
+    if group != "rtl":
+        return {**used, "numba": version("numba")}
     from accel_sim.rtl.verilate import find_tools
 
-    tools = find_tools()
-    compiler = next((line for line in tools.version.splitlines() if "++" in line), "")
-    fresh = {"sources": sources(), "verilator": verilator_version(), "compiler": compiler,
-             "python": platform.python_version(), "numpy": np.__version__, "parts": {}}
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return fresh
-    return before if before.get("sources") == fresh["sources"] else fresh
+    compiler = next((line for line in find_tools().version.splitlines() if "++" in line), "")
+    return {**used, "verilator": verilator_version(), "compiler": compiler}
 
 
 def verilator_version() -> str:

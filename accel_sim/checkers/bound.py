@@ -1,5 +1,5 @@
-"""Bounds on clean residuals, from the formats, the sizes and the operands' sizes: of the fused output check, and (at the
-end) of the row sums of the scores.
+"""Bounds on clean residuals, from the formats, the sizes and the operands' sizes: of the fused output check, and (at
+the end) of the row sums of the scores.
 
 Notation: u(f) = 2^−p is half a unit in the last place of 1 in format f, and g(n, f) = (1 + u)^n − 1 bounds the
 relative error of n roundings in a row (Higham, Accuracy and Stability of Numerical Algorithms, ch. 3, with
@@ -89,9 +89,9 @@ def weight_excess(machine: LanesMachine, q: np.ndarray, k: np.ndarray) -> float:
 def rowsum_bound(machine: LanesMachine, q: np.ndarray, k: np.ndarray) -> float:
     """Largest |residual| that score_rowsum can have without a fault on a query of q (Nq, d) and the keys k (N, d).
 
-    With A = Σ_t |q_t| Σ_j |k_jt| / √d: a score carries D + 2 roundings in the score format (D for the latency of the dot
-    product), their sum N in the checker's; the prediction N for the sum of the keys, one for a product, the tree's levels
-    and one for the scale, which both sides multiply by as it is. As in `rounding_bound`, about finite residuals only.
+    With A = Σ_t |q_t| Σ_j |k_jt| / √d: a score carries D + 2 roundings in the score format (D for the latency of the
+    dot product), their sum N in the checker's; the prediction N for the sum of the keys, one for a product, the tree's
+    levels and one for the scale, which both sides multiply by as it is. As in `rounding_bound`, about finite residuals.
     """
     n, d = k.shape
     score, checker = machine.formats["score"], machine.formats["checker"]
@@ -103,7 +103,7 @@ def rowsum_bound(machine: LanesMachine, q: np.ndarray, k: np.ndarray) -> float:
     largest_q = float(np.max(np.sum(np.abs(q), axis=1)))
     underflow = (n * (2 * d + 2) * small + n * smallest) * (1.0 + actual)
     underflow += (n * largest_q + 2 * d + 2) * smallest * (1.0 + predicted)
-    return (size * (actual + predicted) + underflow) * (1.0 + growth(1, checker))
+    return float((size * (actual + predicted) + underflow) * (1.0 + growth(1, checker)))
 
 
 def lanes_bounds(machine: LanesMachine, workload: Workload, unit: Any) -> tuple[float, float]:

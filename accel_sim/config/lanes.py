@@ -92,8 +92,6 @@ class LanesArchitecture(Section):
         if unit.kind == "gemm":
             yield Clash(("unit.kind",), "a lanes machine has no products of matrices to check: use fused_output")
         limit = getattr(getattr(unit, "threshold", None), "kind", None)
-        if limit == "statistical" and unit.kind not in ("score_rowsum", "softmax_invariants"):
-            yield Clash(("unit.threshold.kind",), f"a lanes machine has no statistical thresholds of {unit.kind}")
         if unit.kind == "softmax_invariants" and limit in ("relative", "bound"):
             message = (f"how far an invariant may be violated is a number of its own: {limit} means nothing there; "
                        f"allowed: absolute, calibrated, statistical")
@@ -103,6 +101,9 @@ class LanesArchitecture(Section):
             yield Clash(("unit.columns",), message)
         if unit.kind != "fused_output":
             return
+        if unit.threshold.kind == "statistical" and unit.granularity == "key_tile":
+            message = "a statistical threshold counts comparisons of one kind: not with granularity key_tile"
+            yield Clash(("unit.threshold.kind", "unit.granularity"), message)
         if unit.granularity == "key_tile" and self.key_tile < self.lanes:
             message = (
                 f"granularity key_tile needs architecture.key_tile >= architecture.lanes "

@@ -14,7 +14,7 @@ import numpy as np
 from accel_sim.engines.clock import Clock
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
-from accel_sim.engines.lanes_build import data, geometry, roundings
+from accel_sim.engines.lanes_build import data, geometry, policy_of, roundings
 from accel_sim.engines.lanes_golden import golden_comparisons, golden_queries, row_sums
 from accel_sim.engines.lanes_log import COMPARISON_COLUMNS
 from accel_sim.engines.lanes_step import Roundings
@@ -160,6 +160,6 @@ def golden_run(machine: LanesMachine, job: Job, keep: Kept | None = None) -> Gol
 
 def first_alarms(machine: LanesMachine, job: Job, comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Of all comparisons of a head, in order, those with which check units raise the alarm: one each at most."""
-    first = (first_alarm((c for c in comparisons if c.unit == unit.kind), job.policy(unit.kind))
+    first = (first_alarm((c for c in comparisons if c.unit == unit.kind), policy_of(job, unit))
              for unit in machine.units)
     return [comparison for comparison in first if comparison is not None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from accel_sim.engines.result import Policy
 from accel_sim.machines.machine import Machine
 from accel_sim.numerics.arithmetic import div
 
@@ -42,8 +43,8 @@ class Job:
         """Threshold of a check unit, NaN if none is set."""
         return self.limits.get(unit, float("nan"))
 
-    def policy(self, unit: str) -> tuple[float, int]:
-        """(small limit, how many deviations are frequent) of a statistical threshold; (NaN, 0) for any other."""
+    def policy(self, unit: str) -> Policy:
+        """The policy of a check unit with a statistical threshold; (NaN, 0) of any other."""
         return self.limit(f"{unit}.small"), int(self.limits.get(f"{unit}.frequent", 0))
 
     @property

@@ -22,6 +22,7 @@ from accel_sim.engines.lanes_step import (
     Geometry,
     Roundings,
 )
+from accel_sim.engines.result import Policy
 from accel_sim.machines.lanes import LanesMachine
 from accel_sim.numerics.dot import fused_digits
 from accel_sim.numerics.exp import exp_pwl_table
@@ -29,13 +30,13 @@ from accel_sim.numerics.formats import FORMATS
 from accel_sim.numerics.reciprocal import reciprocal_table
 
 _SLOT_NAMES = (
-    "phase row query key last_query last_key kv_bank bound active seen valid key_tag norm_valid norm_addr "
+    "phase row query key last_query last_key kv_bank bound first active seen valid key_tag norm_valid norm_addr "
     "norm_last recip_valid recip_addr recip_last out_valid out_addr out_last scale q k v k_skew v_delay prod "
     "score m allow ds da p a p_acc a_acc l pv o norm_o norm_l recip recip_o out chk_prod chk_score "
     "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc chk_l norm_chk_l chk_recip r_tree "
     "r_delay chk_pr c norm_c recip_c pred_term out_tree pred_delay sum_valid sum_last pred act compare "
     "residual limit judge threshold enable alarm tile_last scanning scan_row norm_scan sum_scan compare_scan "
-    "scan_threshold "
+    "scan_threshold small_threshold frequent deviations "
     "rowsum_keys rowsum_sum rowsum_prod rowsum_tree rowsum_pred rowsum_delay rowsum_valid rowsum_last rowsum_residual "
     "rowsum_limit rowsum_judge rowsum_threshold rowsum_enable rowsum_alarm rowsum_small_threshold rowsum_frequent "
     "rowsum_deviations softmax_excess softmax_m softmax_seen softmax_masked softmax_bound softmax_residual "
@@ -84,6 +85,7 @@ def geometry(machine: LanesMachine, n_queries: int, n_keys: int) -> Geometry:
         dot={"tree": TREE, "serial": SERIAL, "fused": FUSED}[machine.dot],
         exp_pwl=machine.exp.kind == "pwl",
         reciprocal=machine.reciprocal,
+        window=machine.sliding_window,
         check=check is not None,
         own_score=machine.owns("score"),
         own_max=machine.owns("max"),
@@ -92,6 +94,8 @@ def geometry(machine: LanesMachine, n_queries: int, n_keys: int) -> Geometry:
         granularity={"head": HEAD, "query_block": QUERY_BLOCK, "key_tile": KEY_TILE}[check.granularity]
         if check else HEAD,
         relative=check is not None and check.threshold.kind == "relative",
+        statistical=machine.statistical,
+        most_deviations=(1 << machine.count_bits) - 1,
         n_queries=n_queries,
         n_keys=n_keys,
         tiles=-(-n_keys // machine.key_tile),
@@ -142,14 +146,38 @@ def tables(machine: LanesMachine) -> tuple[np.ndarray, np.ndarray]:
     return _tables(exp_pieces, recip_pieces)
 
 
+def mask_registers(machine: LanesMachine, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """(bound, first), both (Nq,) int64: what the mask registers of a lane are loaded with for each query. With a
+    sliding window, a query that sees no key has a first one behind its last one.
+
+    Raises ValueError if the job has a window and the machine none.
+    """
+    if not machine.sliding_window:
+        if job.first.any():
+            raise ValueError("the job has a sliding window, and the machine's mask has no first key")
+        return job.bound, job.first
+    none = job.bound < job.first
+    return np.where(none, 0, job.bound), np.where(none, np.maximum(job.first, 1), job.first)
+
+
+def policy_of(job: Job, unit: Any) -> Policy:
+    """`Job.policy` of a check unit, as its registers hold it. One that is not set raises the alarm: its small limit is
+    NaN, and a single deviation is frequent. unit: the unit's section of the config, None for no unit."""
+    if unit is None or unit.threshold.kind != "statistical":
+        return float("nan"), 0
+    small, frequent = job.policy(unit.kind)
+    return small, max(frequent, 1)
+
+
 def data(machine: LanesMachine, job: Job, g: Geometry) -> Data:
     """SRAM contents, tables and scratch for one run; the output array starts as zeros."""
+    bound, first = mask_registers(machine, job)
     exp_table, recip_table = tables(machine)
     comparisons = 4 * (g.blocks + 1) * (g.tiles + 1)
     if machine.observed:
         comparisons += 8 * (g.blocks + 1) * g.lanes
     return Data(
-        q=job.q, k=job.k, v=job.v, bound=job.bound,
+        q=job.q, k=job.k, v=job.v, bound=bound, first=first,
         o=np.zeros((g.n_queries, g.head_dim)),
         exp_table=exp_table, recip_table=recip_table,
         digits=np.zeros(fused_digits(), dtype=np.int64),
@@ -173,12 +201,13 @@ def initial_state(machine: LanesMachine, job: Job) -> np.ndarray:
     put("threshold", job.threshold)
     put("scan_threshold", job.scan_threshold)
     put("enable", 1.0)
-    for prefix, kind in (("rowsum", "score_rowsum"), ("softmax", "softmax_invariants")):
-        small, frequent = job.policy(kind)
-        put(f"{prefix}_threshold", job.limit(kind))
-        put(f"{prefix}_small_threshold", small)
-        put(f"{prefix}_frequent", frequent)
-        put(f"{prefix}_enable", 1.0)
+    for prefix, unit in (("", machine.check), ("rowsum_", machine.rowsum), ("softmax_", machine.invariants)):
+        small, frequent = policy_of(job, unit)
+        put(f"{prefix}small_threshold", small)
+        put(f"{prefix}frequent", frequent)
+        if unit is not None and prefix:
+            put(f"{prefix}threshold", job.limit(unit.kind))
+            put(f"{prefix}enable", 1.0)
     if machine.watches("score"):
         put("softmax_bound", score_bound(job.q, job.k, machine.formats["checker"]))
     return state

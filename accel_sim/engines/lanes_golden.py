@@ -106,16 +106,16 @@ def score_row(out, q, k_t, buf, g, f, scale, digits):
 
 
 @kernel
-def softmax_row(scores, weights, corrections, maxima, last_key, g, f, table):
+def softmax_row(scores, weights, corrections, maxima, first_key, last_key, g, f, table):
     """Weights p_j, corrections a_j and running maxima of one query, online: what the max and exp stages make of
-    its scores. All arrays (N,)."""
+    its scores. All arrays (N,). It may attend to keys first_key … last_key."""
     unit = exponential(0.0, g, f, table)
     m = 0.0
     seen = False
     for j in range(g.n_keys):
         weights[j] = 0.0
         corrections[j] = unit
-        if j <= last_key:
+        if first_key <= j <= last_key:
             m, ds, da = max_step(scores[j], m, seen, f)
             seen = True
             weights[j] = exponential(ds, g, f, table)
@@ -171,7 +171,7 @@ def golden_queries(g, f, data, first, last, q, k_t, v, r, scale, tree, rows, buf
     scores, weights, corrections, maxima = rows[0], rows[1], rows[2], rows[3]
     for i in range(first, last):
         score_row(scores, q[i], k_t, buf, g, f, scale, data.digits)
-        softmax_row(scores, weights, corrections, maxima, data.bound[i], g, f, data.exp_table)
+        softmax_row(scores, weights, corrections, maxima, data.first[i], data.bound[i], g, f, data.exp_table)
         if keep:
             for j in range(n):
                 P[i, j] = weights[j]

@@ -68,6 +68,7 @@ class Geometry(NamedTuple):
     dot: int
     exp_pwl: bool
     reciprocal: bool
+    window: bool
     check: bool
     own_score: bool
     own_max: bool
@@ -75,6 +76,8 @@ class Geometry(NamedTuple):
     own_sum: bool
     granularity: int
     relative: bool
+    statistical: bool
+    most_deviations: int
     n_queries: int
     n_keys: int
     tiles: int
@@ -111,14 +114,16 @@ class Roundings(NamedTuple):
 class Data(NamedTuple):
     """What surrounds the registers: SRAM contents, tables, scratch.
 
-    q (Nq, d), k and v (N, d), o (Nq, d) float64; bound (Nq,) int64; tables from `numerics`; digits is
-    the fused dot product's scratch; kv_stall (blocks · tiles,) and swap_stall (blocks + 1,) int64 cycles.
+    q (Nq, d), k and v (N, d), o (Nq, d) float64; bound and first (Nq,) int64, first 0 without a window; tables from
+    `numerics`; digits is the fused dot product's scratch; kv_stall (blocks · tiles,) and swap_stall (blocks + 1,) int64
+    cycles.
     """
 
     q: np.ndarray
     k: np.ndarray
     v: np.ndarray
     bound: np.ndarray
+    first: np.ndarray
     o: np.ndarray
     exp_table: np.ndarray
     recip_table: np.ndarray
@@ -215,10 +220,10 @@ def limit_of(threshold, pred, act, g, r):
 
 
 @kernel
-def max_stage(score, m, seen, allow, ds, da, bound, tag, g, f):
+def max_stage(score, m, seen, allow, ds, da, bound, first, tag, g, f):
     """Running maximum and the two exponents of every lane; a masked key leaves the lane as it was."""
     for p in range(g.lanes):
-        if tag > bound[p]:
+        if tag > bound[p] or (g.window and tag < first[p]):
             allow[p] = 0.0
             ds[p] = 0.0
             da[p] = 0.0
@@ -259,8 +264,14 @@ def check_tail(R, s, g, f, env, data, phase):
     """The end of the check unit: output sum, accumulation, comparison, alarm."""
     rc = f.checker
     levels, d = g.levels, g.head_dim
-    if R[s.judge] != 0.0 and R[s.enable] != 0.0 and over(R[s.residual], R[s.limit]):
-        R[s.alarm] = 1.0
+    if R[s.judge] != 0.0 and R[s.enable] != 0.0:
+        if over(R[s.residual], R[s.limit]):
+            R[s.alarm] = 1.0
+        if g.statistical and over(R[s.residual], R[s.small_threshold]):
+            deviations = min(int(R[s.deviations]) + 1, g.most_deviations)
+            R[s.deviations] = deviations
+            if deviations >= int(R[s.frequent]):
+                R[s.alarm] = 1.0
     # Compare.
     comparing = R[s.compare] != 0.0
     if comparing:
@@ -444,12 +455,12 @@ def softmax_stages(R, s, g, f, valid, data):
                       data.exp_table)
     if valid[2 + depth] != 0.0:
         tag = R[s.key_tag + 2 + depth]
-        bound = R[s.bound:s.bound + n]
-        max_stage(score, R[s.m:s.m + n], R[s.seen:s.seen + n], allow, ds, da, bound, tag, g, f)
+        bound, first = R[s.bound:s.bound + n], R[s.first:s.first + n]
+        max_stage(score, R[s.m:s.m + n], R[s.seen:s.seen + n], allow, ds, da, bound, first, tag, g, f)
         if g.check and g.own_max:
             own_score = R[s.chk_score:s.chk_score + n] if g.own_score else score
             max_stage(own_score, R[s.chk_m:s.chk_m + n], R[s.chk_seen:s.chk_seen + n], own_allow, own_ds,
-                      own_da, bound, tag, g, f)
+                      own_da, bound, first, tag, g, f)
 
 
 @kernel
@@ -643,6 +654,8 @@ def load_lane(R, s, g, data, lane, query):
         q[:] = 0.0
         R[s.bound + lane] = 0.0
         R[s.active + lane] = 0.0
+    if g.window:
+        R[s.first + lane] = data.first[query] if 0 <= query < g.n_queries else 0.0
     R[s.seen + lane] = 0.0
     R[s.m + lane] = 0.0
     R[s.l + lane] = 0.0

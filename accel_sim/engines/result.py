@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+
+Policy: TypeAlias = tuple[float, int]
+"""Of a statistical threshold: the small limit, and how many residuals over it raise the alarm; (NaN, 0) for others."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Comparison:
         return not (abs(self.residual) <= limit and abs(self.residual) < float("inf"))
 
 
-def first_alarm(comparisons: Iterable[Comparison], policy: tuple[float, int]) -> Comparison | None:
+def first_alarm(comparisons: Iterable[Comparison], policy: Policy) -> Comparison | None:
     """The comparison that raises the alarm of a check unit, of all its comparisons in order; None without an alarm.
 
     policy: as `Job.policy` gives it. The first over its limit raises the alarm, and so does the one that is the last

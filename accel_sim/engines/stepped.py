@@ -50,8 +50,8 @@ from accel_sim.numerics.jit import kernel
 from accel_sim.numerics.rounding import flip_bits, force_bits, quiet
 
 DEAD_AT_SWAP = frozenset(
-    "key kv_bank q bound seen m k v k_skew v_delay key_tag prod tree chain dot score allow ds da p a p_acc a_acc pv "
-    "norm_o norm_l norm_addr recip recip_o recip_addr out out_addr chk_prod chk_tree chk_chain chk_dot chk_score "
+    "key kv_bank q bound first seen m k v k_skew v_delay key_tag prod tree chain dot score allow ds da p a p_acc a_acc "
+    "pv norm_o norm_l norm_addr recip recip_o recip_addr out out_addr chk_prod chk_tree chk_chain chk_dot chk_score "
     "chk_seen chk_m chk_allow chk_ds chk_da chk_p chk_a chk_p_acc chk_a_acc norm_chk_l chk_recip r_tree r_delay "
     "chk_pr norm_c recip_c pred_term out_tree pred_delay residual limit rowsum_prod rowsum_tree rowsum_pred "
     "rowsum_delay rowsum_residual rowsum_limit softmax_masked softmax_residual softmax_limit".split()

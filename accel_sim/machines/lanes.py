@@ -164,6 +164,7 @@ class LanesMachine(Machine):
         self.dot: str = a.dot
         self.key_tile: int = a.key_tile
         self.subnormals: Subnormals = a.subnormals
+        self.sliding_window: bool = a.sliding_window
         self.exp = a.exp
         self.divide = a.divide
         names = a.formats
@@ -253,6 +254,16 @@ class LanesMachine(Machine):
         """True if residuals are also compared inside a query block, at key-tile boundaries."""
         return self.check is not None and self.check.granularity == "key_tile"
 
+    @property
+    def statistical(self) -> bool:
+        """True if small deviations raise the alarm too, once they are frequent."""
+        return self.check is not None and self.check.threshold.kind == "statistical"
+
+    @property
+    def count_bits(self) -> int:
+        """Width of the counter of deviations; 0 without one."""
+        threshold: Any = getattr(self.check, "threshold", None)
+        return bits_for(threshold.frequent + 1) if self.statistical else 0
     # -- the check units that only look -----------------------------------------------------------------
 
     @property
@@ -332,6 +343,8 @@ class LanesMachine(Machine):
             c("last_key", (), kb, "configuration: index of the last key"),
             c("kv_bank", (), 1, "which of the two K/V SRAM banks is read"),
             c("bound", (p,), kb, "last key the lane's query may attend to (causal and padding masks)"),
+            *([c("first", (p,), kb, "first key the lane's query may attend to (sliding window)")]
+              if self.sliding_window else []),
             c("active", (p,), 1, "the lane holds a query"),
             c("seen", (p,), 1, "the lane has met an allowed key: max and sum are valid"),
             c("valid", (self.stages,), 1, "stage i of the pipeline holds a live key"),
@@ -470,6 +483,12 @@ class LanesMachine(Machine):
             reg("enable", (), 1, "configuration: the checker is on"),
             reg("alarm", (), 1, "sticky alarm"),
         ]
+        if self.statistical:
+            rows += [
+                reg("small_threshold", (), "checker", "configuration: what a residual's magnitude exceeds to deviate"),
+                reg("frequent", (), self.count_bits, "configuration: deviations that raise the alarm"),
+                reg("deviations", (), self.count_bits, "deviations of the head so far"),
+            ]
         if self.scans:
             rows += [
                 reg("tile_last", (self.stages,), 1, "the key in stage i closes a key tile that is to be scanned"),

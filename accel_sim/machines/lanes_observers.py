@@ -131,7 +131,8 @@ def _softmax_operators(machine: LanesMachine, unit: Any, count: Counts) -> Itera
     watched = [name for name in ("mask", "max", "score") if machine.watches(name)]
     between = sum_of(state, state, checker)
     if machine.watches("mask", "max", "sum"):
-        yield Operator("softmax_mask", "int_cmp", f"uint{machine.key_bits}", component, lanes, each_key)
+        ends = 2 if machine.sliding_window else 1  # of the mask
+        yield Operator("softmax_mask", "int_cmp", f"uint{machine.key_bits}", component, ends * lanes, ends * each_key)
     if machine.watches("max"):
         yield Operator("softmax_fall", "fp_add", between, component, lanes, each_key)
     if machine.watches("score"):
@@ -166,10 +167,9 @@ def _judge(unit: Any, prefix: str, checker: str, component: str, rows: int) -> I
     yield Operator(f"{prefix}_judge", "fp_cmp", checker, component, 1, rows)
     if statistical(unit):
         width = f"uint{bits_for(unit.threshold.frequent + 1)}"
-        yield Operator(f"{prefix}_deviates", "fp_cmp", checker, component, 1, rows)
-        # Without a fault nothing deviates, or hardly anything: the counter stands still.
-        yield Operator(f"{prefix}_count", "int_add", width, component, 1, 0)
-        yield Operator(f"{prefix}_often", "int_cmp", width, component, 1, rows)
+        yield Operator(f"{prefix}_judge_small", "fp_cmp", checker, component, 1, rows)
+        yield Operator(f"{prefix}_count_deviation", "int_add", width, component, 1, rows)
+        yield Operator(f"{prefix}_judge_count", "int_cmp", width, component, 1, rows)
 
 
 def observer_writes(machine: LanesMachine, count: Counts) -> dict[str, int]:
@@ -180,8 +180,9 @@ def observer_writes(machine: LanesMachine, count: Counts) -> dict[str, int]:
     # Weights are looked at two cycles after scores and maxima: the last two of a block by themselves.
     late = min(2, timing.n_keys) if machine.watches("max", "score") else timing.n_keys
     stages = timing.n_keys * machine.watches("max", "score") + late * machine.watches("mask")
-    rules = dict.fromkeys(CONFIGURATION | {"rowsum_deviations", "softmax_deviations"}, 0)
-    rules |= {f"{prefix}_{name}": rows for prefix in ("rowsum", "softmax") for name in ("residual", "limit", "alarm")}
+    rules = dict.fromkeys(CONFIGURATION, 0)
+    rules |= {f"{prefix}_{name}": rows for prefix in ("rowsum", "softmax")
+              for name in ("residual", "limit", "alarm", "deviations")}
     rules |= dict.fromkeys(("rowsum_judge", "softmax_judge"), always)
     return rules | {
         "rowsum_keys": d * (keys + timing.blocks + 1), "rowsum_sum": loaded, "rowsum_prod": d * rows,

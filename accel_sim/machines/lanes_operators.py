@@ -154,6 +154,8 @@ class _Operators:
         score, state, lanes = self.format["score"], self.format["state"], self.lanes
         wide = widest(score, state).name
         yield self.each_key(f"{prefix}mask", "int_cmp", f"uint{self.machine.key_bits}", component, lanes)
+        if self.machine.sliding_window:
+            yield self.each_key(f"{prefix}mask_first", "int_cmp", f"uint{self.machine.key_bits}", component, lanes)
         yield self.each_key(f"{prefix}maximum", "fp_max", wide, component, lanes)
         yield self.each_key(f"{prefix}score_minus_max", "fp_add", wide, component, lanes)
         yield self.each_key(f"{prefix}max_minus_max", "fp_add", sum_of(state, state, score), component, lanes)
@@ -263,6 +265,11 @@ class _Operators:
             yield Operator("larger_sum", "fp_max", larger, CHECKER, 1, count.comparisons)
             yield Operator("limit", "fp_mul", product, CHECKER, 1, count.comparisons)
         yield Operator("judge", "fp_cmp", checker.name, CHECKER, 1, count.comparisons)
+        if machine.statistical:
+            counter = f"uint{machine.count_bits}"
+            yield Operator("judge_small", "fp_cmp", checker.name, CHECKER, 1, count.comparisons)
+            yield Operator("count_deviation", "int_add", counter, CHECKER, 1, count.comparisons)
+            yield Operator("judge_count", "int_cmp", counter, CHECKER, 1, count.comparisons)
 
 
 class _Writes:
@@ -281,18 +288,19 @@ class _Writes:
         queries, summed, compared = timing.n_queries, count.rows_summed, count.comparisons
         sums = summed + compared - count.sums_emptied_on_the_fly
         loaded = keys * lanes + swaps  # lane registers that are emptied in the swap
-        rules = dict.fromkeys(("last_query", "last_key", "scale", "threshold", "scan_threshold", "enable"), 0)
+        rules = dict.fromkeys(("last_query", "last_key", "scale", "threshold", "scan_threshold", "small_threshold",
+                               "frequent", "enable"), 0)
         rules |= dict.fromkeys(("phase", "norm_valid", "norm_last", "recip_valid", "recip_last", "out_valid",
                                 "out_last", "compare", "judge", "scanning", "norm_scan", "compare_scan"), always)
         rules |= dict.fromkeys(("sum_valid", "sum_last", "sum_scan"), machine.levels * always)
         rules |= dict.fromkeys(("valid", "tile_last"), machine.stages * always)
-        rules |= dict.fromkeys(("row", "query", "bound", "active", "norm_addr"), swaps)
+        rules |= dict.fromkeys(("row", "query", "bound", "first", "active", "norm_addr"), swaps)
         rules |= dict.fromkeys(("m", "seen", "l", "c", "chk_m", "chk_seen", "chk_l"), loaded)
         rules |= dict.fromkeys(("norm_l", "norm_c", "norm_chk_l"), rows)
         rules |= dict.fromkeys(("recip", "recip_addr", "recip_c", "chk_recip", "out_addr", "pred_term"), queries)
         rules |= dict.fromkeys(("recip_o", "out"), queries * d)
         rules |= dict.fromkeys(("pred", "act"), sums)
-        rules |= dict.fromkeys(("residual", "limit", "alarm"), compared)
+        rules |= dict.fromkeys(("residual", "limit", "alarm", "deviations"), compared)
         return rules | observer_writes(machine, count) | {
             "key": keys + timing.blocks,
             "kv_bank": count.tiles_finished + timing.blocks,

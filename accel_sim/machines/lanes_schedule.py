@@ -12,7 +12,8 @@ from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
 from accel_sim.machines.lanes_observers import COMPONENTS, observer_occupant
 from accel_sim.machines.machine import Occupant
 
-CONFIGURATION = ("scale", "last_query", "last_key", "threshold", "scan_threshold", "enable")
+CONFIGURATION = ("scale", "last_query", "last_key", "threshold", "scan_threshold", "small_threshold", "frequent",
+                 "enable")
 """Registers that are loaded before the run and read through all of it."""
 
 SEQUENCER = ("phase", "row", "query", "key", "kv_bank")
@@ -95,7 +96,7 @@ def occupant(machine: LanesMachine, timing: Timing, register: Register, index: t
     stage = pipeline_stage(machine, name, index)
     if stage is not None:
         return _in_pipeline(machine, timing, register, index, cycle, stage)
-    if name in ("q", "bound", "active", "seen", "chk_seen", "m", "chk_m", "l", "chk_l", "o", "c"):
+    if name in ("q", "bound", "first", "active", "seen", "chk_seen", "m", "chk_m", "l", "chk_l", "o", "c"):
         return _in_lane(machine, timing, register, index, cycle)
     return _in_drain(machine, timing, register, index, cycle)
 
@@ -157,7 +158,7 @@ def _in_lane(machine: LanesMachine, timing: Timing, register: Register, index: t
     name = register.name.removeprefix("chk_")
     depth = machine.depth
     read_again = {"q": machine.rowsum is not None, "m": machine.watches("max")}  # by a unit that looks
-    if name not in ("q", "bound", "seen", "m") or read_again.get(register.name, False):
+    if name not in ("q", "bound", "first", "seen", "m") or read_again.get(register.name, False):
         last_use = timing.swap_start(block + 1) + lane  # the drain
     elif name == "q":
         last_use = last_fetch + 1 + (index[1] if machine.dot == "serial" else 0)

@@ -42,8 +42,10 @@ WIDTHS: Formulas = {
     "key": lambda m: bits_for(m.config.architecture.max_keys),
     "query": lambda m: bits_for(m.config.architecture.max_queries + m.lanes + 1),
     "lane": lambda m: bits_for(m.lanes),
+    "counter": lambda m: m.count_bits,
 }
-"""Widths of control registers: of a key's index, of a query's (which runs past the last one), of a lane's."""
+"""Widths of control registers: of a key's index, of a query's (which runs past the last one), of a lane's; of a
+counter that a threshold's `frequent` fits."""
 
 STAGES: Formulas = {
     "0": lambda m: 0,
@@ -72,6 +74,8 @@ CONDITIONS: dict[str, Callable[[LanesMachine], bool]] = {
     "own exp": lambda m: m.owns("exp"),
     "own sum": lambda m: m.owns("sum"),
     "scans": lambda m: m.scans,
+    "window": lambda m: m.sliding_window,
+    "statistical": lambda m: m.statistical,
 }
 """What decides whether a machine has a register. `own`: the check unit does not share that signal."""
 
@@ -104,6 +108,7 @@ def probes() -> list[LanesMachine]:
     not_shared = ((), ("sum",), ("exp",), ("max", "exp"), ("score", "max", "exp"), ("score", "max", "exp", "sum"))
     for own, granularity in product(not_shared, ("head", "key_tile")):
         units.append({"kind": "fused_output", "granularity": granularity, "shares": dict.fromkeys(own, False)})
+    units.append({"kind": "fused_output", "threshold": {"kind": "statistical", "frequent": 300}})
     machines = []
     for dot, divide, unit in product(("tree", "serial", "fused"), ("exact", "reciprocal_pwl"), units):
         for lanes, head_dim, keys, queries in ((3, 6, 100, 1000), (17, 41, 5000, 30_000)):
@@ -111,6 +116,7 @@ def probes() -> list[LanesMachine]:
                 "architecture": {
                     "kind": "lanes", "lanes": lanes, "head_dim": head_dim, "dot": dot, "divide": divide,
                     "formats": FORMAT_OF_ROLE, "key_tile": 32, "max_keys": keys, "max_queries": queries,
+                    "sliding_window": divide == "exact",
                 },
                 "checker": {"units": [] if unit is None else [unit]},
                 "workload": {"kind": "gaussian", "queries": 1, "keys": 1},
@@ -180,7 +186,9 @@ def _format(having: list[tuple[LanesMachine, Register]]) -> str:
     """Role of the format, or width of a control register."""
     if all(r.format.kind == "uint" for _, r in having):
         width = _formula(WIDTHS, [(m, r.width_bits) for m, r in having])
-        return f"{width} bit{'s' if width == '3' else ''}" if width in ("1", "3") else f"{width} index"
+        if width in ("1", "3"):
+            return f"{width} bit{'s' if width == '3' else ''}"
+        return width if width == "counter" else f"{width} index"
     roles = {fmt: role for role, fmt in FORMAT_OF_ROLE.items()}
     names = {m.dot: roles.get(r.format.name, "exact product") for m, r in having}
     common = names[having[0][0].dot]

@@ -9,6 +9,7 @@ import numpy as np
 
 from accel_sim.config import ConfigError, Problem
 from accel_sim.engines.job import Job
+from accel_sim.engines.result import Policy
 from accel_sim.numerics.arithmetic import mul
 from accel_sim.numerics.formats import Rounding
 from accel_sim.numerics.rounding import quiet
@@ -18,11 +19,12 @@ from accel_sim.output_units.unit import OutputUnit
 
 @dataclass(frozen=True)
 class LoadedUnit:
-    """One unit on one head. threshold: value of its register. held: values of its registers by name, as loaded. row:
-    how rows are read."""
+    """One unit on one head. threshold, policy: values of its registers (policy: `Job.policy`). held: values of those
+    that it keeps by name, as loaded. row: how rows are read."""
 
     unit: OutputUnit
     threshold: float
+    policy: Policy
     held: Mapping[str, np.ndarray]
     row: Rounding
     formats: Mapping[str, Rounding]
@@ -79,8 +81,8 @@ def _loaded(unit: OutputUnit, job: Job) -> LoadedUnit:
         if not _same(rounded(value, roundings[held.name]), value):
             raise _wrong(unit, f"loads {held.name} with values that are none of {machine.formats[held.role].name}")
         values[held.name] = value
-    return LoadedUnit(unit, job.limit(unit.kind), values, machine.formats["output"].rounding(machine.subnormals),
-                      roundings)
+    row = machine.formats["output"].rounding(machine.subnormals)
+    return LoadedUnit(unit, job.limit(unit.kind), job.policy(unit.kind), values, row, roundings)
 
 
 def _checked(unit: OutputUnit, what: str, value: np.ndarray, n: int) -> np.ndarray:

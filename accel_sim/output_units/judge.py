@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from accel_sim.engines.result import Comparison, RunResult
+from accel_sim.engines.result import Comparison, Policy, RunResult
 from accel_sim.output_units.job import LoadedUnit
 
 READ, COMPARE, JUDGE = range(3)
@@ -44,14 +44,24 @@ def tables(units: Sequence[LoadedUnit], rows: np.ndarray) -> tuple[np.ndarray, n
     return np.stack([r for r, _ in found], axis=1), np.stack([limit for _, limit in found], axis=1)
 
 
+def raising(residual: np.ndarray, limit: np.ndarray, policy: Policy) -> int | None:
+    """Number of the comparison that raises a unit's alarm, of all its comparisons of a head, in order; None for none.
+    As `accel_sim.engines.result.first_alarm`, for arrays."""
+    small, frequent = policy
+    up = over(residual, limit)
+    if frequent:
+        up |= np.cumsum(over(residual, np.full(len(residual), small))) >= frequent
+    return int(np.argmax(up)) if up.any() else None
+
+
 def judged(units: Sequence[LoadedUnit], run: RunResult) -> RunResult:
     """A run of the machine with its rows read back and judged. One that hangs is never read."""
     if run.hang:
         return run
     residual, limit = tables(units, run.output)
-    alarms = np.flatnonzero(over(residual, limit).any(axis=1))
-    raised = [cycle for cycle in (run.alarm_cycle, alarm_cycle(run.cycles, int(alarms[0])) if alarms.size else None)
-              if cycle is not None]
+    queries = [raising(residual[:, n], limit[:, n], unit.policy) for n, unit in enumerate(units)]
+    raised = [alarm_cycle(run.cycles, query) for query in queries if query is not None]
+    raised += [] if run.alarm_cycle is None else [run.alarm_cycle]
     return replace(
         run,
         comparisons=(*run.comparisons, *(

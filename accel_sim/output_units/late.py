@@ -16,7 +16,7 @@ from accel_sim.engines.replay.types import CHANGED, FALL_BACK, MASKED, Outcomes
 from accel_sim.engines.stepped import strike
 from accel_sim.faults.fault import FaultArrays
 from accel_sim.output_units.judge import COMPARE, JUDGE, alarm_cycle, over
-from accel_sim.output_units.registers import ALARM, LIMIT, QUERY, RESIDUAL, ROW, THRESHOLD
+from accel_sim.output_units.registers import ALARM, COUNTING, LIMIT, QUERY, RESIDUAL, ROW, THRESHOLD
 from accel_sim.output_units.verdict import Changes, Verdicts, in_order, verdicts
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 FLIP, STUCK0, STUCK1 = range(3)
 
 _CODES = {name: code for code, name in enumerate((QUERY, ROW, RESIDUAL, LIMIT, ALARM))}
-_KEPT = len(_CODES)
+_COUNTING = len(_CODES)
+"""Code of the registers of a statistical threshold."""
+
+_KEPT = len(_CODES) + 1
 """Code of a register that is loaded before the head: the threshold, and what the unit holds."""
 
 REMEMBERED = 1 << 24
@@ -67,14 +70,17 @@ class LateFaults:
         faults = _Faults(*given)
         out = self.engine.nothing(len(faults.slots))
         number, code = (table[faults.slots] for table in self._places)
-        whole = code == _CODES[QUERY]
+        # A counter can be anything's, and so can, where deviations are counted, a residual that is judged.
+        counting = np.array([bool(unit.policy[1]) for unit in self.units])[number] & (number >= 0)
+        whole = (code == _CODES[QUERY]) | (code == _COUNTING)
+        whole |= counting & np.isin(code, (_CODES[RESIDUAL], _CODES[LIMIT]))
         changed: list[Changes] = []
         for name, delay in ((ROW, COMPARE), (RESIDUAL, JUDGE), (LIMIT, JUDGE)):
             here = code == _CODES[name]
             lasting = here & (faults.last != faults.cycles) & (faults.last >= self.end + delay)
             whole |= lasting
             query = faults.cycles - self.end - delay
-            live = here & ~lasting & (query >= 0) & (query < self.n)
+            live = here & ~whole & (query >= 0) & (query < self.n)
             for u in range(self.n_units):
                 at = np.flatnonzero(live & (number == u))
                 if not at.size:
@@ -170,7 +176,8 @@ class LateFaults:
         residual, limit = self.engine.bare_telling
         before = Verdicts(np.full(n, -1 if golden.alarm_cycle is None else golden.alarm_cycle), np.full(n, residual),
                           np.full(n, limit))
-        found = self.engine.with_machine(verdicts(self.engine.residual, self.engine.limit, n, changes), before)
+        found = self.engine.with_machine(verdicts(self.engine.residual, self.engine.limit, self.engine.policies, n,
+                                                   changes), before)
         out.alarm_cycle[touched] = found.alarm[touched]
         out.residual[touched], out.limit[touched] = found.residual[touched], found.limit[touched]
 
@@ -195,7 +202,8 @@ class LateFaults:
                 if register.component == unit.unit.component:
                     start = inventory.offsets[register.name]
                     number[start:start + register.size] = u
-                    code[start:start + register.size] = _CODES.get(register.name.removeprefix(f"{unit.kind}_"), _KEPT)
+                    name = register.name.removeprefix(f"{unit.kind}_")
+                    code[start:start + register.size] = _COUNTING if name in COUNTING else _CODES.get(name, _KEPT)
         return number, code
 
     @cached_property

@@ -17,6 +17,8 @@ from accel_sim.output_units.judge import DRAIN, judged
 from accel_sim.output_units.registers import (
     ALARM,
     COMMON,
+    COUNTING,
+    DEVIATIONS,
     LIMIT,
     QUERY,
     RESIDUAL,
@@ -128,6 +130,11 @@ class OutputMachine(Machine):
             return None
         return next(unit for unit in self.output_units if unit.component == component)
 
+    @staticmethod
+    def counts(unit: OutputUnit) -> bool:
+        """Whether a unit counts deviations."""
+        return bool(unit.settings.threshold.kind == "statistical")
+
     @cached_property
     def flags(self) -> tuple[Register, ...]:
         """The sticky alarms of the machine's own check units: all that still matters of it once its run has ended."""
@@ -158,6 +165,8 @@ class OutputMachine(Machine):
             return Occupant("row to be read", query=max(since, 0) if since < n else None)
         if name == ROW:
             return Occupant("row read back", query=since - 1, dim=index[0]) if 1 <= since <= n else None
+        if name in COUNTING and since <= n + 1:
+            return Occupant(register.about)
         if name in (RESIDUAL, LIMIT):
             return Occupant(name, query=since - 2) if 2 <= since <= n + 1 else None
         if since > n:
@@ -173,6 +182,8 @@ class OutputMachine(Machine):
         for unit in self.output_units:
             clocked = {QUERY: n + DRAIN, ROW: n * d, RESIDUAL: n, LIMIT: n, THRESHOLD: 0, ALARM: n}
             writes |= {f"{unit.kind}_{name}": clocked[name] for name in COMMON}
+            if self.counts(unit):  # clean heads seldom deviate
+                writes |= {f"{unit.kind}_{name}": 0 for name in COUNTING}
             times = {"head": 1, "key": n_keys, "query": n}
             writes |= {register.name: register.size * times[held.loads] for held in unit.registers()
                        for register in (self.inventory[f"{unit.kind}_{held.name}"],)}
@@ -190,7 +201,11 @@ class OutputMachine(Machine):
         kind, checker = unit.kind, self.stored_formats["checker"].name
         width = self.inventory[f"{kind}_{QUERY}"].format.name
         yield Operator(f"{kind}_count", "int_add", width, unit.component, 1, n + DRAIN)
-        yield Operator(f"{kind}_judge", "fp_cmp", checker, unit.component, 1, n)
+        judges = 2 if self.counts(unit) else 1
+        yield Operator(f"{kind}_judge", "fp_cmp", checker, unit.component, judges, judges * n)
+        if self.counts(unit):
+            counter = self.inventory[f"{kind}_{DEVIATIONS}"].format.name
+            yield Operator(f"{kind}_deviate", "int_add", counter, unit.component, 1, 0)
         if unit.settings.threshold.kind == "relative":
             yield Operator(f"{kind}_limit", "fp_mul", f"{checker}*{checker}->{checker}", unit.component, 1, n)
 

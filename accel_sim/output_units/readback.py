@@ -2,7 +2,9 @@
 
 In the cycle in which `KIND_query` reads t (counted from the end of the machine's run, in cycle E, when it is 0):
 
-1. 2 ≤ t ≤ Nq + 1: `KIND_alarm` becomes 1 if residual and limit are out of bounds;
+1. 2 ≤ t ≤ Nq + 1: `KIND_alarm` becomes 1 if residual and limit are out of bounds; with a statistical threshold,
+   `KIND_deviations` counts on (as far as it can) if the residual is over `KIND_small_threshold`, and the alarm becomes
+   1 if that makes it `KIND_frequent` or more;
 2. 1 ≤ t ≤ Nq: `KIND_residual` and `KIND_limit` are computed from `KIND_row`, the row of query t − 1;
 3. t < Nq: `KIND_row` takes row t from the output buffer;
 4. t ≤ Nq + 2: `KIND_query` becomes t + 1.
@@ -22,9 +24,20 @@ from accel_sim.engines.result import Comparison, RunResult
 from accel_sim.faults.fault import Fault
 from accel_sim.machines.inventory import Inventory, Register
 from accel_sim.numerics.rounding import flip_bits, force_bits
+from accel_sim.output_units.arithmetic import as_read
 from accel_sim.output_units.job import LoadedUnit
 from accel_sim.output_units.judge import DRAIN, comparison, over
-from accel_sim.output_units.registers import ALARM, LIMIT, QUERY, RESIDUAL, ROW, THRESHOLD
+from accel_sim.output_units.registers import (
+    ALARM,
+    DEVIATIONS,
+    FREQUENT,
+    LIMIT,
+    QUERY,
+    RESIDUAL,
+    ROW,
+    SMALL,
+    THRESHOLD,
+)
 
 HANG_FACTOR, HANG_CYCLES = 3, 1000
 """Reading back is stopped, and the run marked as a hang, after three times its length and so many cycles more."""
@@ -69,7 +82,9 @@ class Readback:
         self.rows = len(run.output)
         self.values: dict[str, np.ndarray] = {}
         for unit in units:
-            start = {THRESHOLD: np.array([unit.threshold]), **{n: x.reshape(-1) for n, x in unit.held.items()}}
+            small, frequent = unit.policy
+            start = {THRESHOLD: np.array([unit.threshold]), SMALL: np.array([small]),
+                     FREQUENT: np.array([float(frequent)]), **{n: x.reshape(-1) for n, x in unit.held.items()}}
             prefix = f"{unit.kind}_"
             for register in inventory:
                 if register.component == unit.unit.component:
@@ -160,8 +175,15 @@ class Readback:
 
         query, row, residual, limit = (register(name) for name in (QUERY, ROW, RESIDUAL, LIMIT))
         t = int(query[0])
-        if 2 <= t <= self.rows + 1 and over(residual, limit)[0]:
-            register(ALARM)[0] = 1.0
+        if 2 <= t <= self.rows + 1:
+            up = over(residual, limit)[0]
+            if unit.policy[1] and over(residual, as_read(register(SMALL), unit.unit.checker.rounding))[0]:
+                deviations = register(DEVIATIONS)
+                most = 2 ** self.inventory[f"{unit.kind}_{DEVIATIONS}"].width_bits - 1
+                deviations[0] = min(deviations[0] + 1, most)
+                up = up or deviations[0] >= register(FREQUENT)[0]
+            if up:
+                register(ALARM)[0] = 1.0
         if 1 <= t <= self.rows:
             held = {name: register(name).reshape(shape.shape) for name, shape in unit.held.items()}
             found, allowed = unit.compare(row.reshape(1, -1), np.array([t - 1]), held, float(register(THRESHOLD)[0]))

@@ -15,6 +15,11 @@ QUERY, ROW, RESIDUAL, LIMIT, THRESHOLD, ALARM = "query", "row", "residual", "lim
 
 COMMON = (QUERY, ROW, RESIDUAL, LIMIT, THRESHOLD, ALARM)
 
+SMALL, FREQUENT, DEVIATIONS = "small_threshold", "frequent", "deviations"
+"""What a unit with a statistical threshold has beside them."""
+
+COUNTING = (SMALL, FREQUENT, DEVIATIONS)
+
 
 def unit_registers(unit: OutputUnit, machine: Machine) -> tuple[Register, ...]:
     """The register arrays of one unit. Raises ConfigError for a held one with the name of one that every unit has."""
@@ -25,11 +30,19 @@ def unit_registers(unit: OutputUnit, machine: Machine) -> tuple[Register, ...]:
         return Register(full, shape, machine.formats[kind], "checker", unit.component, about,
                         stored_format(machine, kind))
 
-    taken = [held.name for held in unit.registers() if held.name in COMMON]
+    taken = [held.name for held in unit.registers() if held.name in (*COMMON, *COUNTING)]
     if taken:
         raise ConfigError(Problem(f"the check unit {unit.kind} cannot have a register of its own called {taken[0]}: "
                                   f"every unit has one", "checker.units"))
     counted = machine.config.architecture.max_queries + DRAIN + 1
+    counting: tuple[Register, ...] = ()
+    if unit.settings.threshold.kind == "statistical":
+        width = bits_for(unit.settings.threshold.frequent + 1)
+        counting = (
+            register(SMALL, (), "checker", "configuration: the small limit"),
+            register(FREQUENT, (), width, "configuration: how many deviations raise the alarm"),
+            register(DEVIATIONS, (), width, "residuals of the head over the small limit"),
+        )
     return (
         register(QUERY, (), bits_for(counted), "row that the next cycle reads; past the last row, cycles since then"),
         register(ROW, (machine.head_dim,), "output", "row read back from the output buffer"),
@@ -37,6 +50,7 @@ def unit_registers(unit: OutputUnit, machine: Machine) -> tuple[Register, ...]:
         register(LIMIT, (), "checker", "what the residual's magnitude may not exceed"),
         register(THRESHOLD, (), "checker", "configuration: the threshold"),
         register(ALARM, (), 1, "sticky alarm"),
+        *counting,
         *(register(held.name, held.shape, held.role, held.about) for held in unit.registers()),
     )
 

@@ -56,7 +56,8 @@ def _made(machine: Machine, section: OutputUnitSection, key: str) -> OutputUnit:
         raise ConfigError.at(config, f"{key}.kind", str(error)) from None
     if section.threshold.kind == "relative" and not cls.has_scale:
         raise ConfigError.at(config, f"{key}.threshold.kind",
-                             f"{section.kind} has no magnitude to take a fraction of: use absolute or calibrated")
+                             f"{section.kind} has no magnitude to take a fraction of: use absolute, calibrated or "
+                             f"statistical")
     return cls(section, machine)
 
 

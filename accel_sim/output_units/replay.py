@@ -37,6 +37,7 @@ class OutputReplay:
         self.golden: RunResult = judged(self.units, bare.golden)
         self.golden_square: float = bare.golden_square
         self.end: int = bare.golden.cycles
+        self.policies = [unit.policy for unit in self.units]
         self.residual, self.limit = (x.reshape(-1) for x in tables(self.units, bare.golden.output))
 
     @cached_property
@@ -64,13 +65,13 @@ class OutputReplay:
         machine, golden = self.machine, self.bare.golden
         in_unit = fault.register in machine.inventory and machine.unit_of(fault.register) is not None
         if in_unit or fault.cycle >= self.end:
-            seen = read_back(golden, self.units, machine.inventory, [fault], flags(machine, golden))
+            seen = read_back(golden, self.units, machine.inventory, [fault], flags(machine, self.job, golden))
             return Injection(fault, seen.before, seen.after, seen.result)
         injection: Injection = self.bare.inject(fault, stepped.bare)
         result = judged(self.units, injection.result)
         if fault.register in (r.name for r in machine.flags):
             run = injection.result
-            result = read_back(run, self.units, machine.inventory, [fault], flags(machine, run)).result
+            result = read_back(run, self.units, machine.inventory, [fault], flags(machine, self.job, run)).result
         return Injection(fault, injection.old_value, injection.new_value, result)
 
     def nothing(self, n: int) -> Outcomes:
@@ -118,7 +119,7 @@ class OutputReplay:
         else:
             out = self.bare.outcomes(*given)
             out.status[out.differs] = FALL_BACK  # whose rows nobody knows
-        own = verdicts(self.residual, self.limit, len(slots), in_order(kept))
+        own = verdicts(self.residual, self.limit, self.policies, len(slots), in_order(kept))
         found = self.with_machine(own, Verdicts(out.alarm_cycle, out.residual, out.limit))
         # An alarm register may still be held down when the alarm of the last cycle would be read.
         outlasts = (last >= self.end) & (ops == STUCK0) & np.isin(slots, self.flag_slots)

@@ -10,7 +10,7 @@ import numpy as np
 
 from accel_sim.engines.clock import Clock
 from accel_sim.engines.job import Job
-from accel_sim.engines.result import RunResult
+from accel_sim.engines.result import RunResult, first_alarm
 from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import Fault
 from accel_sim.output_units.machine import OutputMachine
@@ -74,7 +74,7 @@ class OutputStepped:
         """The same once more, watched. run: of the machine, which is known by now."""
         state = np.zeros(self.machine.inventory.slots)
         machine_slots, last = self.machine.bare.inventory.slots, -1
-        units = Readback(run, self.units, self.machine.inventory, faults, flags(self.machine, run))
+        units = Readback(run, self.units, self.machine.inventory, faults, flags(self.machine, self.job, run))
 
         def in_machine(cycle: int, machine_state: np.ndarray) -> None:
             nonlocal last
@@ -94,14 +94,15 @@ class OutputStepped:
         return fault.register in self.memories or self.machine.unit_of(fault.register) is None
 
     def _seen(self, run: RunResult, faults: Sequence[Fault]) -> Seen:
-        return read_back(run, self.units, self.machine.inventory, faults, flags(self.machine, run))
+        return read_back(run, self.units, self.machine.inventory, faults, flags(self.machine, self.job, run))
 
 
-def flags(machine: OutputMachine, run: RunResult) -> Mapping[str, bool]:
+def flags(machine: OutputMachine, job: Job, run: RunResult) -> Mapping[str, bool]:
     """The machine's own alarm registers as its run ends: up where a comparison of theirs has raised the alarm."""
     if run.alarm_cycle is None:
         return dict.fromkeys((r.name for r in machine.flags), False)
     if len(machine.flags) == 1:
         return {machine.flags[0].name: True}
-    raised = {f"checker.{c.unit}" for c in run.comparisons if c.alarm}
+    mine = {unit.kind: [c for c in run.comparisons if c.unit == unit.kind] for unit in machine.bare.units}
+    raised = {f"checker.{kind}" for kind, found in mine.items() if first_alarm(found, job.policy(kind))}
     return {r.name: r.component in raised for r in machine.flags}

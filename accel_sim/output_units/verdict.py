@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel_sim.output_units.judge import over
+from accel_sim.engines.result import Policy
+from accel_sim.output_units.judge import over, raising
 
 NONE = -1
 """No comparison raises the alarm."""
@@ -39,23 +40,34 @@ def in_order(changes: Sequence[Changes]) -> Changes:
 
 class Verdicts(NamedTuple):
     """By fault: number of the first comparison that raises the alarm (NONE), and residual and limit of the telling one:
-    that first one, or else the one with the largest |residual|."""
+    the first over its limit, or else the one with the largest |residual|."""
 
     alarm: np.ndarray
     residual: np.ndarray
     limit: np.ndarray
 
 
-def verdict(residual: np.ndarray, limit: np.ndarray) -> tuple[int, float, float]:
-    """(alarm, residual, limit) of one row of comparisons."""
+def verdict(residual: np.ndarray, limit: np.ndarray, policies: Sequence[Policy]) -> tuple[int, float, float]:
+    """(alarm, residual, limit) of one row of comparisons. policies: of each unit."""
     up = np.flatnonzero(over(residual, limit))
     at = int(up[0]) if up.size else int(np.argmax(np.abs(residual)))
-    return (at if up.size else NONE), float(residual[at]), float(limit[at])
+    alarm = at if up.size else NONE
+    if counting(policies):
+        units = len(policies)
+        raised = [raising(residual[u::units], limit[u::units], policy) for u, policy in enumerate(policies)]
+        alarm = min((q * units + u for u, q in enumerate(raised) if q is not None), default=NONE)
+    return alarm, float(residual[at]), float(limit[at])
 
 
-def verdicts(residual: np.ndarray, limit: np.ndarray, faults: int, changes: Changes) -> Verdicts:
+def counting(policies: Sequence[Policy]) -> bool:
+    """Whether any unit counts deviations, so that an alarm may rest on many comparisons."""
+    return any(frequent for _, frequent in policies)
+
+
+def verdicts(residual: np.ndarray, limit: np.ndarray, policies: Sequence[Policy], faults: int,
+             changes: Changes) -> Verdicts:
     """The verdicts of `faults` faults. residual, limit: fault-free, one entry each comparison."""
-    alarm, r, allowed = verdict(residual, limit)
+    alarm, r, allowed = verdict(residual, limit, policies)
     found = Verdicts(np.full(faults, alarm), np.full(faults, r), np.full(faults, allowed))
     if not len(changes.fault):
         return found
@@ -67,12 +79,12 @@ def verdicts(residual: np.ndarray, limit: np.ndarray, faults: int, changes: Chan
     far = len(residual)
     earliest = np.minimum.reduceat(np.where(up, changes.number, far), first)
     # The fault-free verdict has to be found again only where a fault changes the comparison that it rests on.
-    again = np.logical_or.reduceat(changes.number == telling, first)
+    again = np.logical_or.reduceat(changes.number == telling, first) | counting(policies)
     for group in np.flatnonzero(again):
         one = slice(first[group], first[group] + size[group])
         mine = residual.copy(), limit.copy()
         mine[0][changes.number[one]], mine[1][changes.number[one]] = changes.residual[one], changes.limit[one]
-        found.alarm[whose[group]], found.residual[whose[group]], found.limit[whose[group]] = verdict(*mine)
+        found.alarm[whose[group]], found.residual[whose[group]], found.limit[whose[group]] = verdict(*mine, policies)
     _first_alarms(found, ~again & (earliest < (far if alarm == NONE else alarm)), whose, first, earliest, changes, up)
     if alarm == NONE:
         quiet = ~again & (earliest == far)
@@ -115,6 +127,7 @@ def merged(own: Verdicts, raised: np.ndarray, before: Verdicts, compared: bool) 
     far = np.iinfo(np.int64).max
     cycle = np.minimum(*(np.where(x < 0, far, x) for x in (raised, before.alarm)))
     larger = ~(np.abs(own.residual) <= np.abs(before.residual))
-    take = ~over(before.residual, before.limit) & ((own.alarm != NONE) | larger) if compared else np.bool_(True)
+    take = (~over(before.residual, before.limit) & (over(own.residual, own.limit) | larger) if compared
+            else np.bool_(True))
     return Verdicts(np.where(cycle == far, NONE, cycle), np.where(take, own.residual, before.residual),
                     np.where(take, own.limit, before.limit))

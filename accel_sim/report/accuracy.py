@@ -42,7 +42,7 @@ def reference(machine: Machine, job: Job) -> np.ndarray:
     """What a job's output would be in float64: (Nq, d) of attention, or (Nq, N) of a plain product."""
     if machine.plain:
         return reference_product(job.q, job.k)
-    return reference_attention(job.q, job.k, job.v, job.bound)
+    return reference_attention(job.q, job.k, job.v, job.bound, job.first)
 
 
 def reference_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -61,40 +61,43 @@ def _multiply(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
                 out[i, j] += a[i, k] * b[k, j]
 
 
-def reference_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """softmax(QKᵀ/√d)V in float64: q (Nq, d), k and v (N, d), bounds (Nq,) the last key each query may see.
+def reference_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, bounds: np.ndarray,
+                        firsts: np.ndarray | None = None) -> np.ndarray:
+    """softmax(QKᵀ/√d)V in float64: q (Nq, d), k and v (N, d), bounds and firsts (Nq,) int64 the last and the first key
+    each query may see (None: the first of all).
 
     Returns (Nq, d). A query that may see no key gives a row of NaN.
     """
     out = np.zeros((q.shape[0], v.shape[1]))
     keys = np.ascontiguousarray(k.T, dtype=np.float64)
     root = float(np.sqrt(np.float64(q.shape[1])))
-    _attend(out, q, keys, v, bounds, root, np.empty(k.shape[0]), FORMATS["fp64"].rounding())
+    firsts = np.zeros_like(bounds) if firsts is None else firsts
+    _attend(out, q, keys, v, bounds, firsts, root, np.empty(k.shape[0]), FORMATS["fp64"].rounding())
     return out
 
 
 @kernel
 def _attend(
-    out: np.ndarray, q: np.ndarray, k_t: np.ndarray, v: np.ndarray, bounds: np.ndarray, root: float,
-    scores: np.ndarray, double: Rounding,
+    out: np.ndarray, q: np.ndarray, k_t: np.ndarray, v: np.ndarray, bounds: np.ndarray, firsts: np.ndarray,
+    root: float, scores: np.ndarray, double: Rounding,
 ) -> None:
     """Into out (Nq, d). k_t (d, N): the keys, transposed. scores (N,) is scratch."""
     for i in range(q.shape[0]):
-        n = bounds[i] + 1
+        first, n = firsts[i], bounds[i] + 1
         row = scores[:n]
         row[:] = 0.0
         for t in range(q.shape[1]):
-            for j in range(n):
+            for j in range(first, n):
                 row[j] += q[i, t] * k_t[t, j]
         top = -np.inf
-        for j in range(n):
+        for j in range(first, n):
             row[j] /= root
             top = max(top, row[j])
         total = 0.0
-        for j in range(n):
+        for j in range(first, n):
             row[j] = exp_exact(row[j] - top, double)
             total += row[j]
-        for j in range(n):
+        for j in range(first, n):
             for t in range(v.shape[1]):
                 out[i, t] += row[j] * v[j, t]
         for t in range(v.shape[1]):

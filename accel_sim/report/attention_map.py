@@ -37,7 +37,7 @@ def attention_weights(machine: LanesMachine, job: Job) -> np.ndarray:
     out = np.zeros((n_queries, n_keys))
     for i in range(n_queries):
         score_row(scores, q[i], k, buf, g, f, job.scale, digits)
-        softmax_row(scores, weights, corrections, maxima, job.bound[i], g, f, exp_table)
+        softmax_row(scores, weights, corrections, maxima, job.first[i], job.bound[i], g, f, exp_table)
         _weigh(out[i], weights, corrections, machine.reciprocal, recip_table, Rounding(*f.state), Rounding(*f.output))
     return out
 

@@ -130,14 +130,18 @@ SECTIONS: tuple[Section, ...] = (
     )),
     Section("Check units", ("run",), "Of the fault-free run, one entry for each unit; none for an unprotected design.", (
         D("check_units[].unit", "check unit", "", "kind of the check unit"),
-        D("check_units[].threshold_kind", "threshold", "", "absolute, relative, calibrated or bound"),
+        D("check_units[].threshold_kind", "threshold", "", "absolute, relative, calibrated, bound or statistical"),
         D("check_units[].threshold", "threshold", "output units", "value of the threshold register; for kind relative, a fraction "
           "of the larger of |predicted| and |actual|, or of the magnitude that a unit on the output buffer gives"),
         D("check_units[].scan_threshold", "scan threshold", "output units", "the same for comparisons inside a block, on undivided "
           "sums; null where there are none"),
+        D("check_units[].small_threshold", "small limit", "output units", "kind statistical: a comparison over it deviates; null "
+          "for other kinds, also below"),
+        D("check_units[].frequent", "frequent", "", "kind statistical: so many deviations of one head raise the alarm"),
         D("check_units[].threshold_origin", "threshold", "", "how the threshold came about, in words"),
+        D("check_units[].small_origin", "small limit", "", "how the small limit came about, in words"),
         D("check_units[].largest_clean_residual", "calibration residual", "output units", "largest |residual| of the calibration "
-          "set (kind calibrated)"),
+          "set (kinds calibrated and statistical)"),
         D("check_units[].calibration_heads", "calibration heads", "heads", "fault-free heads that the threshold was set on"),
         D("check_units[].residual", "largest residual", "output units", "largest |predicted − actual| of the fault-free run, over "
           "all heads and comparisons; of a unit on the output buffer, largest |residual|"),
@@ -196,7 +200,8 @@ SECTIONS: tuple[Section, ...] = (
         D("energy.total_pj.value", "energy", "pJ", "one head"),
         D("energy.total_pj.low", "low", "pJ", "lower end of its range"),
         D("energy.total_pj.high", "high", "pJ", "upper end"),
-        D("energy.all_heads_pj", "all heads", "pJ", "that times the heads of the workload"),
+        D("energy.all_heads_pj", "all heads", "pJ", "energy of all heads of the workload: of those that find their "
+          "group's keys and values in SRAM, without loading them"),
         D("energy.power_mw.value", "mean power", "mW", "energy of one head over its total time"),
         D("energy.power_mw.low", "low", "mW", "lower end of its range"),
         D("energy.power_mw.high", "high", "mW", "upper end"),

@@ -403,20 +403,24 @@ def _check(run: Simulation, unit: Any) -> dict[str, Any]:
     worst = max((c for c in told if c is not None), key=lambda c: _size(c.residual), default=None)
     rate = jeffreys(limits.unseen_alarms, limits.unseen_heads) if limits.unseen_heads else None
     of_head = comparisons_of(run.heads[0].golden, unit.kind)
+    policy = limits.small_limit, limits.frequent
     return {
         "unit": unit.kind,
         "threshold_kind": limits.kind,
         "threshold": limits.limit,
         "scan_threshold": limits.scan_limit if any(c.scanned for c in of_head) else None,
+        "small_threshold": limits.small_limit if limits.frequent else None,
+        "frequent": limits.frequent or None,
         "threshold_origin": threshold_origin(run, unit),
+        "small_origin": small_origin(run, unit),
         "largest_clean_residual": limits.largest_clean,
         "calibration_heads": limits.calibration_heads,
         "residual": _size(worst.residual) if worst else None,
         "limit": worst.limit if worst else None,
         "margin": margin(run, unit.kind),
         "comparisons": len(of_head),
-        "clean_alarms": sum(first_alarm(comparisons_of(head.golden, unit.kind),
-                                        (limits.small_limit, limits.frequent)) is not None for head in run.heads),
+        "clean_alarms": sum(first_alarm(comparisons_of(head.golden, unit.kind), policy) is not None
+                            for head in run.heads),
         "unseen_heads": limits.unseen_heads,
         "unseen_alarms": limits.unseen_alarms,
         "false_alarm_rate": {
@@ -435,7 +439,7 @@ def _alarm_delay(run: Simulation, unit: Any) -> int | None:
         from accel_sim.output_units.judge import ROW_TO_ALARM
 
         return ROW_TO_ALARM
-    timing = run.assembly.timing
+    timing: Any = run.assembly.timing
     if unit.kind != "fused_output" and hasattr(run.machine, "watch_depth"):
         # A unit that looks at lanes takes its query from the lane, not from the output register.
         return int(run.machine.watch_depth(unit.kind) - timing.normalise)
@@ -460,9 +464,18 @@ def threshold_origin(run: Simulation, unit: Any) -> str:
     if spec.kind == "bound":
         return f"{spec.slack:g} × a bound on the rounding error, from the formats and sizes"
     if spec.kind == "statistical":
-        return (f"{spec.large:g} × the small limit, {limits.small_limit:.3g}, which is {spec.multiple:g} × the largest "
-                f"residual of {limits.calibration_heads} clean calibration heads; {spec.frequent} deviations raise the "
-                f"alarm too")
+        return f"{spec.large:g} × the small limit: one that exceeds it raises the alarm at once"
+    return _multiple(spec, limits)
+
+
+def small_origin(run: Simulation, unit: Any) -> str | None:
+    """How the small limit of a statistical threshold came about, in words; None for other thresholds."""
+    if unit.threshold.kind != "statistical":
+        return None
+    return f"{_multiple(unit.threshold, run.limits[unit.kind])}; in one head {unit.threshold.frequent} raise the alarm"
+
+
+def _multiple(spec: Any, limits: Any) -> str:
     return (f"{spec.multiple:g} × {limits.largest_clean:.3g}, the largest residual of {limits.calibration_heads} "
             f"clean calibration heads")
 
@@ -496,7 +509,7 @@ def _energy(run: Simulation) -> dict[str, Any]:
     return {
         "technology": run.energy.technology.name,
         "total_pj": run.energy.total.as_dict(),
-        "all_heads_pj": run.energy.total.value * len(run.heads),
+        "all_heads_pj": run.all_heads_pj,
         "power_mw": run.energy.power_mw.as_dict(),
         "by_component_pj": _in_order(run.energy.by_component),
         "by_category_pj": {name: e.as_dict() for name, e in run.energy.by_category.items()},

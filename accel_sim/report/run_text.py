@@ -190,6 +190,8 @@ def _check(document: Mapping[str, Any], check: Mapping[str, Any]) -> Iterator[Li
     if check["scan_threshold"] is not None:
         yield line("check_units[].scan_threshold", number(check["scan_threshold"]), "for comparisons inside a block",
                    "" if relative else None)
+    if check["frequent"] is not None:
+        yield line("check_units[].small_threshold", number(check["small_threshold"]), check["small_origin"])
     comparisons = check["comparisons"]
     yield line("check_units[].residual", number(check["residual"]),
                f"of {count(comparisons)} comparison{'s' if comparisons > 1 else ''} a head"

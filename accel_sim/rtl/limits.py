@@ -15,6 +15,9 @@ def check_expressible(config: Config) -> None:
     a = config.architecture
     if a.kind != "lanes":
         raise ConfigError.at(config, "architecture.kind", f"there is no RTL of {a.kind}; allowed: lanes")
+    if a.sliding_window:
+        raise ConfigError.at(config, "architecture.sliding_window",
+                             "the RTL's masks have no first key; allowed: false")
     for role in ("operand", "score", "exp", "state", "output", "checker"):
         if (getattr(a.formats, role) or a.formats.state) == "fp64":
             raise ConfigError.at(config, f"architecture.formats.{role}",
@@ -23,6 +26,9 @@ def check_expressible(config: Config) -> None:
         if unit.kind != "fused_output":
             raise ConfigError.at(config, f"checker.units.{index}.kind",
                                  f"there is no RTL of {unit.kind}; allowed: fused_output")
+        if unit.threshold.kind == "statistical":
+            raise ConfigError.at(config, f"checker.units.{index}.threshold.kind",
+                                 "the RTL counts no deviations; allowed: absolute, relative, calibrated, bound")
     if a.exp.kind == "exact":
         raise ConfigError.at(config, "architecture.exp.kind",
                              "the exact exponential is a model of any good unit, not a circuit; allowed in RTL: pwl")

@@ -22,6 +22,7 @@ CHECKED = {
     "relative": {"granularity": "key_tile", "threshold": {"kind": "relative", "value": 0.1}},
     "unshared": {"granularity": "key_tile", "shares": dict.fromkeys(("score", "max", "exp", "sum"), False)},
     "own_sum": {"shares": {"sum": False}},
+    "statistical": {"granularity": "query_block", "threshold": {"kind": "statistical", "frequent": 9}},
     "none": None,
 }
 
@@ -124,7 +125,8 @@ class Meter:
         prefixes = ["", *(["chk_"] if machine.owns("max") else [])]
         for prefix in prefixes:
             live = p * valid[2 + depth]
-            self._use(live, *(f"{prefix}{n}" for n in ("mask", "maximum", "score_minus_max", "max_minus_max")))
+            self._use(live, *(f"{prefix}{n}" for n in ("mask", "mask_first", "maximum", "score_minus_max",
+                                                       "max_minus_max")))
             self._write(live, *(f"{prefix}{n}" for n in ("m", "seen", "allow", "ds", "da")))
         for prefix in ["", *(["chk_"] if machine.owns("exp") else [])]:
             self._use(2 * p * valid[3 + depth], f"{prefix}exp")
@@ -146,7 +148,7 @@ class Meter:
         scanning = flag("scanning") and not swapping and number("scan_row") < p
         if swapping:
             self._use(1, "next_row", "next_query", "first_query", "drained_query", "query_exists")
-            self._write(1, "row", "query", "bound", "active", "seen", "m", "l", "c", "norm_addr",
+            self._write(1, "row", "query", "bound", "first", "active", "seen", "m", "l", "c", "norm_addr",
                         "chk_m", "chk_seen", "chk_l")
             self._write(d, "q", "o")
             self.sram["q"] += d * (number("query") <= number("last_query"))
@@ -201,8 +203,8 @@ class Meter:
         self._write(sums[-1] or flag("compare"), "pred", "act")
         self._use(flag("compare"), "residual", "larger_sum", "limit")
         self._write(flag("compare"), "residual", "limit")
-        self._use(flag("judge"), "judge")
-        self._write(flag("judge"), "alarm")
+        self._use(flag("judge"), "judge", "judge_small", "count_deviation", "judge_count")
+        self._write(flag("judge"), "alarm", "deviations")
 
     def _tree(self, adders: str, registers: str, live: list[bool]) -> None:
         size = self.machine.head_dim
@@ -237,7 +239,8 @@ def agree(meter: Meter, counted: Activity) -> None:
 
 
 ABSENT = {"keys_to_come", "read_lane_c", "read_lane_chk_l", "reciprocal", "chk_reciprocal", "o_by_l", "c_by_l",
-          "o_times_reciprocal", "c_times_reciprocal", "row_select", "predicted_select", "larger_sum", "limit"}
+          "o_times_reciprocal", "c_times_reciprocal", "row_select", "predicted_select", "larger_sum", "limit",
+          "mask_first", "chk_mask_first", "judge_small", "count_deviation", "judge_count"}
 """What the meter counts without asking whether the design has it."""
 
 
@@ -265,7 +268,7 @@ def test_counts_of_random_designs(machine: Any, seed: int) -> None:
     design = machine(
         CHECKED[rng.choice(list(CHECKED))], lanes=lanes, key_tile=tile, head_dim=rng.randint(1, 9),
         dot=rng.choice(["tree", "serial", "fused"]), exp={"kind": rng.choice(["exact", "pwl"])},
-        divide={"kind": rng.choice(["exact", "reciprocal_pwl"])},
+        divide={"kind": rng.choice(["exact", "reciprocal_pwl"])}, sliding_window=seed % 2 == 1,
     )
     n_queries, n_keys = rng.randint(1, 20), rng.randint(1, 50)
     agree(measured(design, n_queries, n_keys, seed), design.activity(design.timing(n_queries, n_keys)))

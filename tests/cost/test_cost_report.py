@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from accel_sim.api import simulate
 from accel_sim.config import ConfigError, load_config
 from accel_sim.cost import CATEGORIES, SCOPES, Technology, area, energy, load_technology
 from accel_sim.cost.document import updated
@@ -263,3 +264,14 @@ def test_the_page_has_todays_numbers(table: Technology) -> None:
     """If not: python -m accel_sim.cost.document docs/cost.md"""
     page = PAGE.read_text(encoding="utf-8")
     assert updated(page, table) == page
+
+
+def test_heads_that_share_keys_and_values_load_them_once() -> None:
+    shape = {"kind": "gaussian", "heads": 4, "queries": 5, "keys": 6}
+    alone = simulate(load_config("tiny", {"workload": shape}), measure=False)
+    shared = simulate(load_config("tiny", {"workload": {**shape, "kv_heads": 2}, "memory.kv_resident": True}), measure=False)
+    assert alone.next_energy is None and alone.all_heads_pj == 4 * alone.energy.total.value
+    first, found = shared.energy.by_component["off_chip"].value, shared.next_energy.by_component["off_chip"].value
+    moved = shared.system.bytes_moved
+    assert found / first == pytest.approx((moved["q"] + moved["o"]) / sum(moved.values()))
+    assert shared.all_heads_pj == pytest.approx(2 * shared.energy.total.value + 2 * shared.next_energy.total.value)

@@ -31,7 +31,8 @@ from accel_sim.numerics.reciprocal import RECIPROCAL_ERROR
 
 def allowed_keys(job: Job) -> np.ndarray:
     """(Nq, N) bool: what the mask lets each query see."""
-    return np.arange(len(job.k))[None, :] <= job.bound[:, None]
+    keys = np.arange(len(job.k))[None, :]
+    return (job.first[:, None] <= keys) & (keys <= job.bound[:, None])
 
 
 def softmax_attention(job: Job) -> np.ndarray:

@@ -6,6 +6,7 @@ Everything is a function of a seed. `random_case` draws over every option that t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -114,6 +115,7 @@ def machine_with(
     faults: dict[str, Any] | None = None,
     max_keys: int = 64,
     max_queries: int = 64,
+    sliding_window: bool = False,
 ) -> LanesMachine:
     """A machine by its options; `formats` may be one name for every role. ValueError if they do not go together."""
     if isinstance(formats, str):
@@ -126,7 +128,7 @@ def machine_with(
         "architecture": {
             "kind": "lanes", "lanes": lanes, "head_dim": head_dim, "key_tile": key_tile, "dot": dot, "exp": exp,
             "divide": divide, "formats": formats or {}, "subnormals": subnormals, "max_keys": max_keys,
-            "max_queries": max_queries,
+            "max_queries": max_queries, "sliding_window": sliding_window,
         },
         "checker": {"units": [unit] if check else []},
         "faults": faults or {},
@@ -149,13 +151,25 @@ def gaussian_case(
 
 def with_threshold(machine: LanesMachine, job: Job, limit: float, scan_limit: float) -> Job:
     """The job with limits that the checker format can hold."""
-    limits = rounded(np.array([limit, scan_limit]), machine.formats["checker"])
-    return job.with_threshold(float(limits[0]), float(limits[1]))
+    small = limit / 16  # of a statistical threshold
+    given = np.array([limit, scan_limit, small])
+    limit, scan_limit, small = (float(x) for x in rounded(given, machine.formats["checker"]))
+    limits = {"fused_output": limit, "fused_output.scan": scan_limit}
+    if machine.statistical:
+        limits |= {"fused_output.small": small, "fused_output.frequent": machine.check.threshold.frequent}
+    return job.with_limits(limits)
 
 
-def random_machine(rng: Rng, attempts: int = 10_000, **fixed: Any) -> LanesMachine:
-    """Any machine of up to 5 lanes and 11 dimensions; `fixed` options are as given."""
+def apart(rng: Rng) -> Rng:
+    """A generator of its own, from which to draw what is not to change what else `rng` gives."""
+    return np.random.default_rng(copy.deepcopy(rng).integers(1 << 62))
+
+
+def random_machine(rng: Rng, attempts: int = 10_000, plain: bool = False, **fixed: Any) -> LanesMachine:
+    """Any machine of up to 5 lanes and 11 dimensions; `fixed` options are as given. plain: one without a sliding window
+    or a statistical threshold."""
     for _ in range(attempts):
+        other = apart(rng)
         options: dict[str, Any] = {
             "lanes": int(rng.integers(1, 6)),
             "head_dim": int(rng.integers(1, 12)),
@@ -170,6 +184,10 @@ def random_machine(rng: Rng, attempts: int = 10_000, **fixed: Any) -> LanesMachi
             "granularity": str(rng.choice(["head", "query_block", "key_tile"])),
             "threshold": {"kind": str(rng.choice(["absolute", "relative"])), "value": 1e-3},
         }
+        if not plain:
+            options["sliding_window"] = bool(other.random() < 0.3)
+            if other.random() < 0.3 and (options | fixed)["granularity"] != "key_tile":
+                options["threshold"] = {"kind": "statistical", "frequent": int(other.integers(1, 6))}
         try:
             return machine_with(**(options | fixed))
         except ValueError:  # these options do not go together
@@ -232,7 +250,8 @@ def random_job(machine: LanesMachine, rng: Rng, stalls: bool | None = None, quer
         rounded(rng.standard_normal((rows, machine.head_dim)) * 10 ** rng.uniform(-2, 1), operand)
         for rows in (queries, keys, keys)
     ]
-    job = make_job(machine, *tensors, random_mask(rng, queries, keys))
+    bound = random_mask(rng, queries, keys)
+    job = make_job(machine, *tensors, *random_window(apart(rng), bound) if machine.sliding_window else (bound,))
     job = with_threshold(machine, job, 10 ** rng.uniform(-8, 0), 10 ** rng.uniform(-8, 0))
     if rng.random() < 0.5 if stalls is None else stalls:
         held = rng.random(job.kv_stall.size) < 0.5
@@ -249,6 +268,15 @@ def random_mask(rng: Rng, queries: int, keys: int) -> np.ndarray:
     ]
     kind = int(rng.integers(2 * len(masks)))
     return masks[kind]() if kind < len(masks) else np.full(queries, keys - 1)
+
+
+def random_window(rng: Rng, bound: np.ndarray, blind: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """(bound, first), both (queries,): a window of one width, any first keys, or none. blind: share of the queries that
+    see no key, and give a row of NaN."""
+    kind = int(rng.integers(3))
+    width = rng.integers(1, 11, 1 if kind else len(bound))
+    first = np.zeros_like(bound) if kind == 2 else np.maximum(0, bound + 1 - width)
+    return np.where(rng.random(len(bound)) < blind, -1, bound), first
 
 
 def random_case(rng: Rng, stalls: bool | None = None, **fixed: Any) -> Case:

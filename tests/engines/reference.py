@@ -173,7 +173,8 @@ def _query(values: Values, unit: Arithmetic, machine: LanesMachine, job: Job, i:
     o = [0.0] * d
     for j in range(len(job.k)):
         s = _score(values, unit, machine, job, i, j)
-        if j > job.bound[i]:
+        allowed = job.first[i] <= j <= job.bound[i]
+        if not allowed:
             ds = da = 0.0
         else:
             new = unit.rounded(s, state)
@@ -184,7 +185,7 @@ def _query(values: Values, unit: Arithmetic, machine: LanesMachine, job: Job, i:
                 da = unit.sub(m, new, f["score"])
             ds = unit.sub(s, new, f["score"])
             m = new
-        p = _exponential(machine, ds) if j <= job.bound[i] else 0.0
+        p = _exponential(machine, ds) if allowed else 0.0
         a = _exponential(machine, da)
         total = unit.add(unit.mul(total, a, state), p, state)
         for t in range(d):

@@ -12,12 +12,18 @@ from accel_sim.campaign.replay import ReplayInjector
 from accel_sim.campaign.sampling import Sampler, Sampling
 from accel_sim.config import load_config
 from accel_sim.faults.fault import KINDS
-from engines.draw import random_machine
+from engines.draw import apart, random_machine
 
 QUERY_BLOCK = {"checker.units.0.granularity": "query_block"}
 OWN = {"checker.units.0.shares": {"score": False, "max": False, "exp": False, "sum": False}}
 RAGGED = {"workload.queries": 9, "workload.keys": 11}
 NARROW = {"architecture.formats": dict.fromkeys(("operand", "score", "exp", "state", "output"), "bf16")}
+
+WINDOW = {
+    "architecture.sliding_window": True, "workload.queries": 9, "workload.keys": 14, "workload.mask.causal": True,
+    "workload.mask.window": 4,
+}
+STATISTICAL = {"checker.units.0.threshold": {"kind": "statistical", "samples": 2, "large": 1000.0, "frequent": 2}}
 
 CASES = {
     "plain": {},
@@ -38,6 +44,13 @@ CASES = {
         "workload.keys": 150,
     },
     "flushed": {"architecture.subnormals": "flush", **QUERY_BLOCK},
+    "a sliding window, and its own maximum": {**WINDOW, **OWN},
+    "a window, control registers": {**WINDOW, **QUERY_BLOCK, "faults.components": ["control"]},
+    "small deviations counted": {**STATISTICAL, **RAGGED, **QUERY_BLOCK},
+    "counted behind a memory that stalls": {
+        **STATISTICAL, **RAGGED, **QUERY_BLOCK, "memory.off_chip.bandwidth_bytes_per_cycle": 4,
+        "faults.components": ["checker.fused_output"], "faults.kinds": list(KINDS),
+    },
 }  # fmt: skip
 
 
@@ -67,9 +80,18 @@ def random_campaign(rng: np.random.Generator) -> Assembly:
         "faults.kinds": list(KINDS), "faults.stuck_cycles": int(rng.integers(1, 40)),
         "memory.off_chip.bandwidth_bytes_per_cycle": float(rng.choice([4.0, 64.0, 1000.0])),
     }  # fmt: skip
+    other = apart(rng)
+    if machine.sliding_window and changes["workload.mask.causal"]:
+        changes["workload.mask.window"] = int(other.integers(1, keys + 1))
+        changes["workload.mask.valid_keys"] = int(other.integers(1, keys + 1))  # a window may lie in the padding
     if machine.check:
         kind = str(rng.choice(["absolute", "relative"]))
-        changes["checker.units.0.threshold"] = {"kind": kind, "value": float(10 ** rng.uniform(-6, -1))}
+        threshold = {"kind": kind, "value": float(10 ** rng.uniform(-6, -1))}
+        if machine.statistical:
+            multiple, large = float(10 ** other.uniform(-2, 1)), float(10 ** other.uniform(0, 3))
+            threshold = {"kind": "statistical", "samples": 1, "multiple": multiple, "large": large,
+                         "frequent": int(other.integers(1, 6))}  # fmt: skip
+        changes["checker.units.0.threshold"] = threshold
     return assemble(machine.config.changed(changes), measure=False)
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel_sim.engines.result import Comparison, RunResult
+from accel_sim.engines.result import Comparison, RunResult, first_alarm
 from accel_sim.output_units.verdict import NONE, Changes, Verdicts, in_order, merged, verdicts
 
 VALUES = np.array([0.0, -0.0, 0.5, -0.5, 1.0, 2.0, np.nan, np.inf])
 
 
-def read(residual, limit):
+ALONE = [(np.nan, 0)]
+
+
+def read(residual, limit, policies=ALONE):
     """What a reader of the comparisons in order finds: first alarm, and the telling comparison."""
     comparisons = tuple(Comparison(i, float(r), float(x), np.nan, np.nan, False, "unit")
                         for i, (r, x) in enumerate(zip(residual, limit, strict=True)))
-    first = next((i for i, c in enumerate(comparisons) if c.alarm), NONE)
+    units = [comparisons[u::len(policies)] for u in range(len(policies))]
+    raised = [first_alarm(found, policy) for found, policy in zip(units, policies, strict=True)]
+    first = min((c.cycle for c in raised if c is not None), default=NONE)
     return first, *RunResult(np.zeros((1, 1)), comparisons, None, 0).told
 
 
@@ -26,10 +31,12 @@ def same(a, b):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("alarmed", [False, True])
-def test_verdicts_are_those_of_reading_everything(seed, alarmed):
+@pytest.mark.parametrize("policies", [ALONE, [(0.2, 2)], [(0.6, 1), (np.nan, 0), (0.2, 3)]],
+                         ids=["each by itself", "two small ones", "three units"])
+def test_verdicts_are_those_of_reading_everything(seed, alarmed, policies):
     rng = np.random.default_rng([seed, alarmed])
     for _ in range(40):
-        n, faults = int(rng.integers(1, 7)), int(rng.integers(1, 9))
+        n, faults = len(policies) * int(rng.integers(1, 7)), int(rng.integers(1, 9))
         residual, limit = rng.choice(VALUES[:4], n), np.full(n, 0.1 if alarmed else 1.0)
         parts, expected = [], []
         for fault in range(faults):
@@ -37,8 +44,8 @@ def test_verdicts_are_those_of_reading_everything(seed, alarmed):
             at = rng.permutation(n)[:rng.integers(0, n + 1)]
             r[at], x[at] = rng.choice(VALUES, len(at)), rng.choice([0.1, 1.0, 3.0], len(at))
             parts.append(Changes(np.full(len(at), fault), at, r[at], x[at]))
-            expected.append(read(r, x))
-        found = verdicts(residual, limit, faults, in_order(parts))
+            expected.append(read(r, x, policies))
+        found = verdicts(residual, limit, policies, faults, in_order(parts))
         assert found.alarm.tolist() == [alarm for alarm, *_ in expected]
         assert same(found.residual, np.array([r for _, r, _ in expected]))
         assert same(found.limit, np.array([x for *_, x in expected]))

@@ -13,10 +13,12 @@ from accel_sim.engines.golden import run_golden
 from accel_sim.report.accuracy import distance, reference_attention
 from accel_sim.report.attention_map import attention_weights
 
+WINDOW = {"architecture.sliding_window": True, "workload.mask": {"causal": True, "window": 3}}
 CASES = {
     "fp32": ("tiny", {}),
     "causal": ("tiny", {"workload.mask.causal": True}),
     "padding": ("tiny", {"workload.mask.valid_keys": 3}),
+    "sliding window": ("tiny", WINDOW),
     "a model's head": ("minilm", {}),
     "bf16, table units": ("bf16-d64", {"workload.queries": 20, "workload.keys": 70}),
     "fp64": ("paper-d64", {"workload.queries": 9, "workload.keys": 33}),
@@ -58,14 +60,15 @@ def test_masked_keys_have_no_weight_and_rows_sum_to_one():
     assert np.allclose(weights.sum(axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("mask", [{}, {"workload.mask.causal": True}, {"workload.mask.valid_keys": 2}])
+@pytest.mark.parametrize("mask", [{}, {"workload.mask.causal": True}, {"workload.mask.valid_keys": 2}, WINDOW])
 def test_the_reference_is_softmax_attention(mask):
     _, job = job_of("tiny", {"workload.scale": 3.0, **mask})
     scores = job.q @ job.k.T / np.sqrt(job.q.shape[1])
-    scores[np.arange(len(job.k)) > job.bound[:, None]] = -np.inf
+    keys = np.arange(len(job.k))
+    scores[(keys > job.bound[:, None]) | (keys < job.first[:, None])] = -np.inf
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     expected = weights / weights.sum(axis=1, keepdims=True) @ job.v
-    assert np.allclose(reference_attention(job.q, job.k, job.v, job.bound), expected, rtol=1e-14, atol=1e-15)
+    assert np.allclose(reference_attention(job.q, job.k, job.v, job.bound, job.first), expected, rtol=1e-14, atol=1e-15)
 
 
 def test_distance_measures_and_does_not_hide_a_nan():

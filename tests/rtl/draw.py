@@ -23,7 +23,7 @@ def random_rtl_machine_case(rng: Rng, lanes: int = 3, head_dim: int = 5, **fixed
             "formats": {role: str(rng.choice(NARROW)) for role in ROLES},
         }
         try:
-            machine = random_machine(rng, 1, **(options | fixed))
+            machine = random_machine(rng, 1, plain=True, **(options | fixed))
         except AssertionError:  # these options do not go together
             continue
         return Case(machine, random_job(machine, rng))

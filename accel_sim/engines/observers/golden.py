@@ -46,7 +46,7 @@ def room_to_watch(n_queries: int, kept: tuple[int, int], t: Any) -> Watched:
 @kernel
 def allows(i, j, data):
     """Whether query i may attend to key j."""
-    return not masks(data.bound[i], j)
+    return not masks(data.first[i], data.bound[i], j)
 
 
 @kernel

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from accel_sim.engines.lanes_build import policy_of
 from accel_sim.engines.observers.golden import Observed, Watched, residual_cycles
 from accel_sim.engines.observers.replay_kernel import observe_all
 from accel_sim.engines.observers.types import Seen, Watching
@@ -35,7 +36,7 @@ class ObserverReplay:
         comparisons = engine.golden.comparisons
         self._whose = np.array([self.kinds.index(c.unit) for c in comparisons], dtype=np.int64)
         self._all = Comparisons(np.array([c.residual for c in comparisons]), np.array([c.limit for c in comparisons]),
-                                self._whose, [engine.job.policy(kind) for kind in self.kinds])
+                                self._whose, [policy_of(engine.job, unit) for unit in engine.machine.units])
         self._watching = self._watch(watched, observed)
         self._places = np.zeros(2 * len(watched.sums), dtype=np.int64)
         self._alarm_cycle = np.full(len(comparisons), -1, dtype=np.int64)
@@ -56,7 +57,7 @@ class ObserverReplay:
         def cycles(later: int) -> np.ndarray:
             return np.stack([residual_cycles(machine, timing, clock, kind, later) for kind in KINDS])
 
-        policies = [job.policy(kind) for kind in KINDS]
+        policies = [policy_of(job, unit) for unit in (machine.rowsum, machine.invariants)]
         residual, limit = np.stack([table[:, 1], table[:, 3]]), np.stack([table[:, 2], table[:, 4]])
         alarm = engine.golden.alarm_cycle
         return Watching(

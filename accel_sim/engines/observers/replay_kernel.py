@@ -36,6 +36,7 @@ from accel_sim.engines.replay.codes import (
     BOUND,
     DA,
     DS,
+    FIRST,
     KEY_TAG,
     L_SUM,
     MASKED_FLAG,
@@ -185,7 +186,7 @@ def observe_tag(n, block, j, k, st, wt, g, f, data, w, sink):
             continue
         total = total_from(i, j, st, g, f, w) if g.watch_sum else st.sums[i, 0]
         load_row(i, wt, g)
-        note_softmax(n, i, with_row(data.bound[i], j, total, wt, g, f), wt, sink)
+        note_softmax(n, i, with_row(data.first[i], data.bound[i], j, total, wt, g, f), wt, sink)
 
 
 @inner
@@ -205,7 +206,7 @@ def observe_lane(n, code, lane, cycle, at, k, cw, st, wt, g, f, data, w, sink):
         observe_query(n, i, min(max(0, into - 1 - skew), g.n_keys), at, k, st, wt, g, f, data, w, sink)
     elif not g.softmax:
         return MASKED
-    elif code == BOUND or code == SEEN_FLAG or code == MAX:
+    elif code == BOUND or code == FIRST or code == SEEN_FLAG or code == MAX:
         if met < g.n_keys or (code == MAX and g.watch_max):
             observe_maximum(n, code, i, met, k, st, wt, g, f, data, w, sink)
     elif code == L_SUM and g.watch_sum:
@@ -243,18 +244,20 @@ def observe_query(n, i, j, at, k, st, wt, g, f, data, w, sink):
     if g.softmax and j < g.n_keys:
         for key in range(j):
             wt.row[key] = np.float64(wt.scores[i, key])
-        note_softmax(n, i, with_row(data.bound[i], np.int64(-1), total, wt, g, f), wt, sink)
+        note_softmax(n, i, with_row(data.first[i], data.bound[i], np.int64(-1), total, wt, g, f), wt, sink)
 
 
 @inner
 def observe_maximum(n, code, i, met, k, st, wt, g, f, data, w, sink):
-    """The mask's bound, the maximum or its flag of query i, between `met` keys and the next (or the drain)."""
-    bound = data.bound[i]
+    """The ends of the mask, the maximum or its flag of query i, between `met` keys and the next (or the drain)."""
+    first, bound = data.first[i], data.bound[i]
     load_row(i, wt, g)
     empty_lane(wt, f)
-    meet_keys(ZERO, met, bound, np.int64(-1), wt.score_bound, wt, g, f)
+    meet_keys(ZERO, met, first, bound, np.int64(-1), wt.score_bound, wt, g, f)
     if code == BOUND:
         bound = np.int64(hit(np.float64(bound), k, w))
+    elif code == FIRST:
+        first = np.int64(hit(np.float64(first), k, w))
     elif code == MAX:
         wt.lane[M] = hit(wt.lane[M], k, w)
     else:
@@ -262,7 +265,7 @@ def observe_maximum(n, code, i, met, k, st, wt, g, f, data, w, sink):
     total = st.sums[i, 0]
     if g.watch_sum and met < g.n_keys:
         seen = wt.lane[SEEN] != 0.0
-        with_maximum(w.P, w.A, i, met, quiet(wt.lane[M], f.state), seen, bound, st, g, f, data, w)
+        with_maximum(w.P, w.A, i, met, quiet(wt.lane[M], f.state), seen, first, bound, st, g, f, data, w)
         total = total_from(i, met, st, g, f, w)
-    meet_keys(met, g.n_keys, bound, np.int64(-1), wt.score_bound, wt, g, f)
+    meet_keys(met, g.n_keys, first, bound, np.int64(-1), wt.score_bound, wt, g, f)
     note_softmax(n, i, drain_lane(total, wt, g, f), wt, sink)

@@ -106,10 +106,10 @@ def observe_kept(n, code, i, met, k, st, wt, g, f, data, w, sink):
         total = sum_scores(quiet(hit(total, k, w), f.checker), i, met, g.n_keys, wt, f.checker)
         note_sums(n, i, wt.pred[i], total, wt, g, f, sink)
         return
-    bound = data.bound[i]
+    first, bound = data.first[i], data.bound[i]
     load_row(i, wt, g)
     empty_lane(wt, f)
-    meet_keys(ZERO, met, bound, NOWHERE, wt.score_bound, wt, g, f)
+    meet_keys(ZERO, met, first, bound, NOWHERE, wt.score_bound, wt, g, f)
     place = EXCESS
     if code == COPY_CODE:
         place = COPY
@@ -117,7 +117,7 @@ def observe_kept(n, code, i, met, k, st, wt, g, f, data, w, sink):
         place = MET
     wt.lane[place] = hit(wt.lane[place], k, w)
     wt.lane[EXCESS] = quiet(wt.lane[EXCESS], f.checker)
-    meet_keys(met, g.n_keys, bound, NOWHERE, wt.score_bound, wt, g, f)
+    meet_keys(met, g.n_keys, first, bound, NOWHERE, wt.score_bound, wt, g, f)
     note_softmax(n, i, drain_lane(st.sums[i, 0], wt, g, f), wt, sink)
 
 
@@ -176,8 +176,8 @@ def observe_score_bound(n, cycle, k, cw, st, wt, g, f, data, w, sink):
             continue
         load_row(i, wt, g)
         empty_lane(wt, f)
-        meet_keys(ZERO, met, data.bound[i], NOWHERE, wt.score_bound, wt, g, f)
-        meet_keys(met, g.n_keys, data.bound[i], NOWHERE, bound, wt, g, f)
+        meet_keys(ZERO, met, data.first[i], data.bound[i], NOWHERE, wt.score_bound, wt, g, f)
+        meet_keys(met, g.n_keys, data.first[i], data.bound[i], NOWHERE, bound, wt, g, f)
         note_softmax(n, i, drain_lane(st.sums[i, 0], wt, g, f), wt, sink)
 
 

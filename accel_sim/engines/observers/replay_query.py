@@ -95,15 +95,15 @@ def empty_lane(wt, f):
 
 
 @inner
-def meet_keys(first, last, bound, odd, score_bound, wt, g, f):
-    """The maximum's and the unit's registers of a lane, as keys first … last − 1 pass by with the scores in wt.row and
-    this mask, that of key `odd` (or NOWHERE) being the other way round."""
+def meet_keys(start, stop, first, bound, odd, score_bound, wt, g, f):
+    """The maximum's and the unit's registers of a lane, as keys start … stop − 1 pass by with the scores in wt.row,
+    keys first … bound being allowed; of key `odd` (or NOWHERE) it is the other way round."""
     x, rc = wt.lane, f.checker
-    for j in range(first, last):
+    for j in range(start, stop):
         s = wt.row[j]
         if g.watch_score:
             x[EXCESS] = maximum(x[EXCESS], beyond(s, score_bound, rc))
-        masked = masks(bound, j)
+        masked = masks(first, bound, j)
         if masked != (j == odd):
             continue
         if g.watch_max and x[MET] != 0.0:
@@ -152,12 +152,12 @@ def with_struck_score(i, j, s, total, wt, g, f, data):
         return worst(extra, 0.0, wt.met[i], total, np.float64(g.n_keys), g, f)
     load_row(i, wt, g)
     wt.row[j] = s
-    return with_row(data.bound[i], NOWHERE, total, wt, g, f)
+    return with_row(data.first[i], data.bound[i], NOWHERE, total, wt, g, f)
 
 
 @inner
-def with_row(bound, odd, total, wt, g, f):
+def with_row(first, bound, odd, total, wt, g, f):
     """The residual of a query with the scores in wt.row and this mask; see `meet_keys`."""
     empty_lane(wt, f)
-    meet_keys(np.int64(0), g.n_keys, bound, odd, wt.score_bound, wt, g, f)
+    meet_keys(np.int64(0), g.n_keys, first, bound, odd, wt.score_bound, wt, g, f)
     return drain_lane(total, wt, g, f)

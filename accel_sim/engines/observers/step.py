@@ -16,9 +16,9 @@ from accel_sim.numerics.rounding import NAN, quiet, round_to
 
 
 @kernel
-def masks(bound, tag):
+def masks(first, bound, tag):
     """Whether a query with this mask may not attend to a key: the units' own comparator."""
-    return tag > bound
+    return tag < first or tag > bound
 
 
 @kernel
@@ -132,7 +132,8 @@ def watch_softmax(R, s, g, f, env, data, lane):
             if R[s.valid + 3 + depth] != 0.0:
                 R[masked + 1] = R[masked]
         if scored:
-            allowed = not masks(R[s.bound + p], R[s.key_tag + 2 + depth])
+            first = R[s.first + p] if g.window else 0.0
+            allowed = not masks(first, R[s.bound + p], R[s.key_tag + 2 + depth])
             if g.watch_mask:
                 R[s.softmax_masked + 2 * p] = 0.0 if allowed else 1.0
             if g.watch_score:

@@ -6,7 +6,17 @@ import numpy as np
 
 from accel_sim.engines.lanes_log import over
 from accel_sim.engines.lanes_step import HEAD, KEY_TILE, QUERY_BLOCK
-from accel_sim.engines.replay.codes import ALARM, ENABLE, LIMIT, PRED, RESIDUAL, THRESHOLD
+from accel_sim.engines.replay.codes import (
+    ALARM,
+    DEVIATIONS,
+    ENABLE,
+    FREQUENT,
+    LIMIT,
+    PRED,
+    RESIDUAL,
+    SMALL_THRESHOLD,
+    THRESHOLD,
+)
 from accel_sim.engines.replay.compare import compare_again
 from accel_sim.engines.replay.strike import hit
 from accel_sim.engines.replay.types import CHANGED, FALL_BACK, MASKED
@@ -40,6 +50,9 @@ def replay_check(code, cycle, clock_cycle, k, cw, st, g, f, w):
             if cw.cycle[index] > clock_cycle:
                 w.limit[index] = limit
         return CHANGED, NEVER
+    if code == SMALL_THRESHOLD or code == FREQUENT or code == DEVIATIONS:
+        raised = replay_count(code, clock_cycle, k, cw, g, w)
+        return (MASKED if raised == NEVER else CHANGED), raised
     # Blocks are compared in cycle `compares` of their swap; a residual stands in the cycle after.
     compares = g.lanes - 1 + cw.normalise + g.levels + 2
     if code == RESIDUAL or code == LIMIT:
@@ -61,7 +74,44 @@ def replay_judged(code, since, k, cw, g, w):
         limit = hit(limit, k, w)
     if over(residual, limit):
         return CHANGED, cw.alarm_cycle[index]
+    if g.statistical and code == RESIDUAL:
+        # It may deviate where the comparison on record does not, or the other way round.
+        recorded = w.residual[index]
+        w.residual[index] = residual
+        raised = count_from(0, 0, cw.small_threshold, cw.frequent, cw, g, w)
+        w.residual[index] = recorded
+        return (MASKED if raised == NEVER else CHANGED), raised
     return MASKED, NEVER
+
+
+@inner
+def replay_count(code, clock_cycle, k, cw, g, w):
+    """What counts as a deviation, how many are frequent, or how many there have been, struck between two comparisons:
+    cycle of the alarm, or NEVER."""
+    small, frequent, deviations = cw.small_threshold, np.int64(cw.frequent), np.int64(0)
+    judged = 0
+    while judged < w.residual.shape[0] and cw.alarm_cycle[judged] <= clock_cycle:
+        deviations += 1 if over(w.residual[judged], small) else 0
+        judged += 1
+    if code == SMALL_THRESHOLD:
+        small = hit(small, k, w)
+    elif code == FREQUENT:
+        frequent = np.int64(hit(np.float64(frequent), k, w))
+    else:
+        deviations = np.int64(hit(np.float64(deviations), k, w))
+    return count_from(judged, deviations, small, frequent, cw, g, w)
+
+
+@inner
+def count_from(judged, deviations, small, frequent, cw, g, w):
+    """Cycle of the alarm that comparison `judged` or a later one raises by being one deviation too many, after so many
+    `deviations`; or NEVER."""
+    for index in range(judged, w.residual.shape[0]):
+        if over(w.residual[index], small):
+            deviations = min(deviations + 1, g.most_deviations)
+            if deviations >= frequent:
+                return cw.alarm_cycle[index]
+    return NEVER
 
 
 @inner

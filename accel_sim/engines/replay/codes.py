@@ -7,8 +7,9 @@ import numpy as np
 (
     OTHER, Q, K, V, V_DELAY, KEY_TAG, BOUND, ACTIVE, PROD, SUMS, SCORE, SEEN, MAX, ALLOW, DS, DA, P_REG, A_REG,
     P_ACC, A_ACC, PV, L_SUM, O_ACC, R_TREE, R_DELAY, CHK_PR, C_SUM, NORM_O, NORM_L, NORM_C, RECIP, RECIP_O, RECIP_C,
-    OUT, PRED_TERM, OUT_TREE, PRED_DELAY, ADDRESS, PRED, ACT, RESIDUAL, LIMIT, ALARM, THRESHOLD, ENABLE,
-) = (np.int64(code) for code in range(45))
+    OUT, PRED_TERM, OUT_TREE, PRED_DELAY, ADDRESS, PRED, ACT, RESIDUAL, LIMIT, ALARM, THRESHOLD, ENABLE, FIRST,
+    SMALL_THRESHOLD, FREQUENT, DEVIATIONS,
+) = (np.int64(code) for code in range(49))
 
 CODES = {
     "q": Q, "k": K, "k_skew": K, "v": V, "v_delay": V_DELAY, "key_tag": KEY_TAG, "bound": BOUND, "active": ACTIVE,
@@ -18,11 +19,12 @@ CODES = {
     "norm_c": NORM_C, "norm_addr": ADDRESS, "recip": RECIP, "recip_o": RECIP_O, "recip_c": RECIP_C,
     "recip_addr": ADDRESS, "out": OUT, "out_addr": ADDRESS, "pred_term": PRED_TERM, "out_tree": OUT_TREE,
     "pred_delay": PRED_DELAY, "pred": PRED, "act": ACT, "residual": RESIDUAL, "limit": LIMIT, "alarm": ALARM,
-    "threshold": THRESHOLD, "enable": ENABLE,
+    "threshold": THRESHOLD, "enable": ENABLE, "small_threshold": SMALL_THRESHOLD, "frequent": FREQUENT,
+    "deviations": DEVIATIONS, "first": FIRST,
 }
 """Code of each register array of the datapath, and of those that only the check unit has."""
 
-IN_LANE = {Q, BOUND, SEEN, MAX, L_SUM, O_ACC, ACTIVE, C_SUM}
+IN_LANE = {Q, BOUND, FIRST, SEEN, MAX, L_SUM, O_ACC, ACTIVE, C_SUM}
 """Registers that a lane keeps for its query; the streaming pipeline has a stage for the others."""
 
 (
@@ -47,7 +49,7 @@ OBSERVER_CODES = {
 }
 """Code of each register array of the units that only look, but for tags."""
 
-CHECK_CODES = (ALARM, ENABLE, THRESHOLD, RESIDUAL, LIMIT, PRED, ACT)
+CHECK_CODES = (ALARM, ENABLE, THRESHOLD, RESIDUAL, LIMIT, PRED, ACT, SMALL_THRESHOLD, FREQUENT, DEVIATIONS)
 """Registers of the comparison, which `replay_check` knows."""
 
 

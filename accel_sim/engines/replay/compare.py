@@ -104,14 +104,20 @@ def add_natively(first, start, last, stop, cw, st, w):
 def verdict(cw, w):
     """(alarm cycle or −1, residual and limit of the telling comparison) of the comparisons in the scratch."""
     best = -1
+    raised = np.int64(-1)
+    deviations = 0
     for index in range(w.residual.shape[0]):
+        if cw.frequent > 0 and raised < 0 and over(w.residual[index], cw.small_threshold):
+            deviations += 1
+            if deviations >= cw.frequent:
+                raised = cw.alarm_cycle[index]
         if over(w.residual[index], w.limit[index]):
-            return cw.alarm_cycle[index], w.residual[index], w.limit[index]
+            return (cw.alarm_cycle[index] if raised < 0 else raised), w.residual[index], w.limit[index]
         if best < 0 or not abs(w.residual[index]) <= abs(w.residual[best]):
             best = index
     if best < 0:
         return -1, np.nan, np.nan
-    return -1, w.residual[best], w.limit[best]
+    return raised, w.residual[best], w.limit[best]
 
 
 @inner

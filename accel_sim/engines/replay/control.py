@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from accel_sim.engines.lanes_build import policy_of
 from accel_sim.engines.lanes_golden import add_terms
 from accel_sim.engines.replay.engine import ReplayEngine
-from accel_sim.engines.result import Comparison, RunResult
+from accel_sim.engines.result import Comparison, RunResult, first_alarm
 from accel_sim.faults.fault import Fault
 from accel_sim.numerics.arithmetic import sub
 from accel_sim.numerics.rounding import flip_bits, force_bits, quiet
@@ -69,8 +70,9 @@ class Teller:
         """The run, ended."""
         hang = cycles > self.watchdog
         end = min(cycles, self.watchdog)
-        raised = [c.cycle + 1 for c in self.told.comparisons if c.alarm and c.cycle + 1 < end + (not hang)]
-        return RunResult(self.told.output, tuple(self.told.comparisons), min(raised, default=None), end, hang)
+        raised = first_alarm(self.told.comparisons, policy_of(self.engine.job, self.machine.check))
+        alarm = None if raised is None or raised.cycle + 1 >= end + (not hang) else raised.cycle + 1
+        return RunResult(self.told.output, tuple(self.told.comparisons), alarm, end, hang)
 
 
 def struck_register(engine: ReplayEngine, fault: Fault, value: float) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from accel_sim.engines.golden import Kept, Maxima, clock_of, comparison_cycles, golden_run, quiet_operands
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
-from accel_sim.engines.lanes_build import data, geometry, roundings
+from accel_sim.engines.lanes_build import data, geometry, policy_of, roundings
 from accel_sim.engines.lanes_golden import add_terms
 from accel_sim.engines.observers.golden import Observed, Watched, room_to_watch
 from accel_sim.engines.observers.replay import ObserverReplay
@@ -222,6 +222,7 @@ class ReplayEngine:
     def _wind(self) -> Clockwork:
         machine, job, g = self.machine, self.job, self._g
         clock = self.clock
+        small_threshold, frequent = policy_of(job, machine.check)
         comparisons = [c for c in self.golden.comparisons if c.unit == "fused_output"]
         at_block = np.full(g.blocks, -1, dtype=np.int64)
         at_scan = np.full((g.blocks, g.tiles), -1, dtype=np.int64)
@@ -246,6 +247,8 @@ class ReplayEngine:
             threshold=job.threshold,
             scan_threshold=job.scan_threshold,
             golden_alarm=-1 if self.golden.alarm_cycle is None else self.golden.alarm_cycle,
+            small_threshold=small_threshold,
+            frequent=frequent,
         )
 
     def _prefix(self) -> np.ndarray:

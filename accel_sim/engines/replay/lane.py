@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from accel_sim.engines.lanes_step import KEY_TILE, SERIAL
-from accel_sim.engines.replay.codes import ACTIVE, BOUND, C_SUM, L_SUM, MAX, SEEN, Q
+from accel_sim.engines.replay.codes import ACTIVE, BOUND, C_SUM, FIRST, L_SUM, MAX, SEEN, Q
 from accel_sim.engines.replay.rerun import (
     AT_C,
     AT_CHK_L,
@@ -41,7 +41,7 @@ def replay_lane(code, own, lane, cycle, at, k, cw, st, g, f, data, w):
     if code == Q:
         skew = at if g.dot == SERIAL else 0
         return replay_query(lane, i, max(0, into - 1 - skew), at, k, st, g, f, data, w), block
-    if code == BOUND or code == MAX or code == SEEN:
+    if code == BOUND or code == FIRST or code == MAX or code == SEEN:
         met = max(0, into - 3 - g.depth)  # keys that have passed the max stage
         return replay_maximum(code, own, lane, i, met, k, st, g, f, data, w), block
     if cycle > (block + 1) * cw.period + lane:
@@ -80,11 +80,14 @@ def replay_maximum(code, own, lane, i, met, k, st, g, f, data, w):
     if met >= g.n_keys:
         return MASKED
     m, seen = before_key(i, met, st, data)
-    bound = data.bound[i]
+    first, bound = data.first[i], data.bound[i]
     side = DATAPATH if g.own_max else BOTH
     if code == BOUND:
         # A key that the golden run had masked does not raise its maximum, so start from what there is.
         bound = np.int64(hit(np.float64(bound), k, w))
+        side = BOTH
+    elif code == FIRST:
+        first = np.int64(hit(np.float64(first), k, w))
         side = BOTH
     elif code == MAX:
         m = hit(m, k, w)
@@ -96,5 +99,5 @@ def replay_maximum(code, own, lane, i, met, k, st, g, f, data, w):
     if own:
         side = CHECKER
     P, A = (w.PC, w.AC) if own else (w.P, w.A)
-    with_maximum(P, A, i, met, m, seen, bound, st, g, f, data, w)
+    with_maximum(P, A, i, met, m, seen, first, bound, st, g, f, data, w)
     return rerun_weights(lane, i, met, side, k, st, g, f, data, w)

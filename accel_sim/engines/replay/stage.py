@@ -20,7 +20,7 @@ from accel_sim.engines.replay.rerun import (
 )
 from accel_sim.engines.replay.strike import hit, struck_score
 from accel_sim.engines.replay.types import MASKED
-from accel_sim.engines.replay.weights import differ_at, golden_differences, golden_weights, with_score
+from accel_sim.engines.replay.weights import differ_at, golden_differences, golden_weights, masked, with_score
 from accel_sim.numerics.jit import inner
 from accel_sim.numerics.rounding import quiet
 
@@ -58,7 +58,7 @@ def strike_weights(P, A, code, i, j, at, level, k, st, g, f, data, w):
         s = struck_score(i, j, code, level, at, k, st, g, f, data, w)
         return with_score(P, A, i, j, s, st, g, f, data, w)
     golden_weights(P, A, i, st)
-    allowed = j <= data.bound[i]
+    allowed = not masked(i, j, data)
     if code == DS or code == DA:
         ds, da = golden_differences(i, j, st, g, f, data, w)
         if code == DA:

@@ -68,7 +68,8 @@ class Clockwork(NamedTuple):
     (comparisons,): clock cycle in which the alarm of a comparison is visible. block_comparison (blocks,) and
     scan_comparison (blocks, tiles): index of a comparison, −1 for none. cycle, residual, limit (comparisons,):
     golden. prefix (Nq + 1, 2): pred and act before each query is added (reset at each block, unless compared
-    once a head). golden_alarm: alarm cycle of the fault-free run, −1 for none.
+    once a head). golden_alarm: alarm cycle of the fault-free run, −1 for none. small_threshold, frequent: of a
+    statistical threshold, what makes a comparison deviate and how many of those raise the alarm; frequent 0 for others.
     """
 
     period: int
@@ -84,6 +85,8 @@ class Clockwork(NamedTuple):
     threshold: float
     scan_threshold: float
     golden_alarm: int
+    small_threshold: float
+    frequent: int
 
 
 class Scratch(NamedTuple):
