@@ -17,6 +17,7 @@ import numpy as np
 
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes import LanesMachine, bits_for, tree_sizes
+from accel_sim.machines.lanes_observers import statistical
 from accel_sim.machines.lanes_schedule import pipeline_stage
 
 Formulas = dict[str, Callable[[LanesMachine], int]]
@@ -33,6 +34,8 @@ SIZES: Formulas = {
     "6 + D": lambda m: 6 + m.depth,
     "4 + D − L": lambda m: 4 + m.depth - m.levels,
     "d(d − 1)/2": lambda m: m.head_dim * (m.head_dim - 1) // 2,
+    "2": lambda m: 2,
+    "2 + L": lambda m: 2 + m.levels,
 }
 """Sizes of register arrays. W: registers of an adder tree over d values, ⌈d/2⌉ + ⌈d/4⌉ + … + 1."""
 
@@ -42,7 +45,7 @@ WIDTHS: Formulas = {
     "key": lambda m: bits_for(m.config.architecture.max_keys),
     "query": lambda m: bits_for(m.config.architecture.max_queries + m.lanes + 1),
     "lane": lambda m: bits_for(m.lanes),
-    "counter": lambda m: m.count_bits,
+    "counter": lambda m: max((bits_for(u.threshold.frequent + 1) for u in m.units if statistical(u)), default=0),
 }
 """Widths of control registers: of a key's index, of a query's (which runs past the last one), of a lane's; of a
 counter that a threshold's `frequent` fits."""
@@ -76,8 +79,17 @@ CONDITIONS: dict[str, Callable[[LanesMachine], bool]] = {
     "scans": lambda m: m.scans,
     "window": lambda m: m.sliding_window,
     "statistical": lambda m: m.statistical,
+    "row sums": lambda m: m.rowsum is not None,
+    "row sums statistical": lambda m: m.rowsum is not None and statistical(m.rowsum),
+    "invariants": lambda m: m.invariants is not None,
+    "invariants statistical": lambda m: m.invariants is not None and statistical(m.invariants),
+    "`max` watched": lambda m: m.watches("max"),
+    "`max` or `sum` watched": lambda m: m.watches("max", "sum"),
+    "`mask` watched": lambda m: m.watches("mask"),
+    "`score` watched": lambda m: m.watches("score"),
 }
-"""What decides whether a machine has a register. `own`: the check unit does not share that signal."""
+"""What decides whether a machine has a register. `check unit` is fused_output, `own` what it does not share; `row sums`
+is score_rowsum, `invariants` softmax_invariants, and `watched` are those that it watches."""
 
 FORMAT_OF_ROLE = {
     "operand": "fp8_e5m2", "score": "bf16", "exp": "fp16", "state": "fp32", "output": "fp8_e4m3", "checker": "fp64",
@@ -104,13 +116,19 @@ def probes() -> list[LanesMachine]:
     """Machines of every kind, in two sizes."""
     from accel_sim.config import config_from_dict
 
-    units: list[dict[str, Any] | None] = [None]
+    units: list[list[dict[str, Any]]] = [[]]
+    often = {"kind": "statistical", "frequent": 300}
     not_shared = ((), ("sum",), ("exp",), ("max", "exp"), ("score", "max", "exp"), ("score", "max", "exp", "sum"))
     for own, granularity in product(not_shared, ("head", "key_tile")):
-        units.append({"kind": "fused_output", "granularity": granularity, "shares": dict.fromkeys(own, False)})
-    units.append({"kind": "fused_output", "threshold": {"kind": "statistical", "frequent": 300}})
+        units.append([{"kind": "fused_output", "granularity": granularity, "shares": dict.fromkeys(own, False)}])
+    invariants = ["sum", "max", "mask", "score"]
+    looking: list[dict[str, Any]] = [{"kind": "score_rowsum"}, {"kind": "softmax_invariants", "which": invariants}]
+    units.append([{"kind": "fused_output", "threshold": often}])
+    units.append([{"kind": "fused_output"}, *({**unit, "threshold": often} for unit in looking)])
+    units += [[looking[0]], [{**looking[1], "threshold": often}]]
+    units += ([{"kind": "softmax_invariants", "which": [name]}] for name in invariants)
     machines = []
-    for dot, divide, unit in product(("tree", "serial", "fused"), ("exact", "reciprocal_pwl"), units):
+    for dot, divide, chosen in product(("tree", "serial", "fused"), ("exact", "reciprocal_pwl"), units):
         for lanes, head_dim, keys, queries in ((3, 6, 100, 1000), (17, 41, 5000, 30_000)):
             config = config_from_dict({
                 "architecture": {
@@ -118,7 +136,7 @@ def probes() -> list[LanesMachine]:
                     "formats": FORMAT_OF_ROLE, "key_tile": 32, "max_keys": keys, "max_queries": queries,
                     "sliding_window": divide == "exact",
                 },
-                "checker": {"units": [] if unit is None else [unit]},
+                "checker": {"units": chosen},
                 "workload": {"kind": "gaussian", "queries": 1, "keys": 1},
             })  # fmt: skip
             machines.append(LanesMachine(config))

@@ -92,7 +92,7 @@ def equations(machine: LanesMachine, job) -> dict[str, list[tuple[float, float]]
                 limit = mul(limit, np.maximum(abs(pred), abs(total)), rc)
             made["score_rowsum"].append((sub(pred, total, rc), limit))
         if machine.invariants is not None:
-            allowed = [j for j in range(n_keys) if j <= job.bound[i]]
+            allowed = [j for j in range(n_keys) if job.first[i] <= j <= job.bound[i]]
             found = [0.0]
             if machine.watches("score"):
                 found += [sub(abs(s), quiet(bound, rc), rc) for s in scores]
