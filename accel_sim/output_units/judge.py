@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from accel_sim.engines.result import Comparison, Policy, RunResult
+from accel_sim.engines.verdicts import exceeds
 from accel_sim.output_units.job import LoadedUnit
 
 READ, COMPARE, JUDGE = range(3)
@@ -18,13 +19,6 @@ ROW_TO_ALARM = JUDGE + 1 - COMPARE
 
 DRAIN = 3
 """Cycles that reading a head back takes beside one for each row."""
-
-
-def over(residual: np.ndarray, limit: np.ndarray) -> np.ndarray:
-    """Where a comparison raises the alarm: everywhere but for finite residuals within their limits."""
-    size = np.abs(residual)
-    found: np.ndarray = np.logical_not((size <= limit) & (size < np.inf))
-    return found
 
 
 def residual_cycle(end: int, query: int) -> int:
@@ -48,9 +42,9 @@ def raising(residual: np.ndarray, limit: np.ndarray, policy: Policy) -> int | No
     """Number of the comparison that raises a unit's alarm, of all its comparisons of a head, in order; None for none.
     As `accel_sim.engines.result.first_alarm`, for arrays."""
     small, frequent = policy
-    up = over(residual, limit)
+    up = exceeds(residual, limit)
     if frequent:
-        up |= np.cumsum(over(residual, np.full(len(residual), small))) >= frequent
+        up |= np.cumsum(exceeds(residual, small)) >= frequent
     return int(np.argmax(up)) if up.any() else None
 
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from accel_sim.engines.replay.types import CHANGED, FALL_BACK, MASKED, Outcomes
 from accel_sim.engines.stepped import strike
+from accel_sim.engines.verdicts import Changes, exceeds, in_order
 from accel_sim.faults.fault import FaultArrays
-from accel_sim.output_units.judge import COMPARE, JUDGE, alarm_cycle, over
+from accel_sim.output_units.judge import COMPARE, JUDGE, alarm_cycle
 from accel_sim.output_units.registers import ALARM, COUNTING, LIMIT, QUERY, RESIDUAL, ROW, THRESHOLD
-from accel_sim.output_units.verdict import Changes, Verdicts, in_order, verdicts
+from accel_sim.output_units.verdict import Verdicts, verdicts
 
 if TYPE_CHECKING:
     from accel_sim.output_units.replay import OutputReplay
@@ -112,8 +113,8 @@ class LateFaults:
         old = (residual if name == RESIDUAL else limit)[query, u]
         new = faults.struck(at, old)
         out.old_value[at], out.new_value[at] = old, new
-        up = over(new, limit[query, u]) if name == RESIDUAL else over(residual[query, u], new)
-        golden = over(residual, limit)
+        up = exceeds(new, limit[query, u]) if name == RESIDUAL else exceeds(residual[query, u], new)
+        golden = exceeds(residual, limit)
         machine = self.engine.bare.golden.alarm_cycle
         for i, q, now in zip(at, query, up, strict=True):
             if now == golden[q, u]:
@@ -176,8 +177,7 @@ class LateFaults:
         residual, limit = self.engine.bare_telling
         before = Verdicts(np.full(n, -1 if golden.alarm_cycle is None else golden.alarm_cycle), np.full(n, residual),
                           np.full(n, limit))
-        found = self.engine.with_machine(verdicts(self.engine.residual, self.engine.limit, self.engine.policies, n,
-                                                   changes), before)
+        found = self.engine.with_machine(verdicts(self.engine.comparisons, n, changes), before)
         out.alarm_cycle[touched] = found.alarm[touched]
         out.residual[touched], out.limit[touched] = found.residual[touched], found.limit[touched]
 

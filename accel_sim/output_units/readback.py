@@ -21,12 +21,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from accel_sim.engines.result import Comparison, RunResult
+from accel_sim.engines.verdicts import exceeds
 from accel_sim.faults.fault import Fault
 from accel_sim.machines.inventory import Inventory, Register
 from accel_sim.numerics.rounding import flip_bits, force_bits
 from accel_sim.output_units.arithmetic import as_read
 from accel_sim.output_units.job import LoadedUnit
-from accel_sim.output_units.judge import DRAIN, comparison, over
+from accel_sim.output_units.judge import DRAIN, comparison
 from accel_sim.output_units.registers import (
     ALARM,
     DEVIATIONS,
@@ -176,8 +177,8 @@ class Readback:
         query, row, residual, limit = (register(name) for name in (QUERY, ROW, RESIDUAL, LIMIT))
         t = int(query[0])
         if 2 <= t <= self.rows + 1:
-            up = over(residual, limit)[0]
-            if unit.policy[1] and over(residual, as_read(register(SMALL), unit.unit.checker.rounding))[0]:
+            up = exceeds(residual, limit)[0]
+            if unit.policy[1] and exceeds(residual, as_read(register(SMALL), unit.unit.checker.rounding))[0]:
                 deviations = register(DEVIATIONS)
                 most = 2 ** self.inventory[f"{unit.kind}_{DEVIATIONS}"].width_bits - 1
                 deviations[0] = min(deviations[0] + 1, most)

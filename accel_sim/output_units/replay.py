@@ -15,19 +15,20 @@ from accel_sim.engines.job import Job
 from accel_sim.engines.replay.types import FALL_BACK, MASKED, Outcomes, RowSink
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection
+from accel_sim.engines.verdicts import NONE, Changes, Comparisons, in_order
 from accel_sim.faults.fault import Fault
 from accel_sim.output_units.judge import alarm_cycle, judged, tables
 from accel_sim.output_units.late import STUCK0, LateFaults
 from accel_sim.output_units.machine import OutputMachine
 from accel_sim.output_units.readback import read_back
 from accel_sim.output_units.stepped import OutputStepped, flags
-from accel_sim.output_units.verdict import NONE, Changes, Verdicts, in_order, merged, verdicts
+from accel_sim.output_units.verdict import Verdicts, merged, verdicts
 
 
 class OutputReplay:
     """bare: the machine's own replay engine, on the clock, for the same job. One without `gives_rows` leaves the faults
-    that change an output to be run. residual, limit (Nq · units,): the units' fault-free comparisons; end: clock cycle
-    in which the machine's run has ended."""
+    that change an output to be run. comparisons, residual, limit (Nq · units,): the units' fault-free comparisons; end:
+    clock cycle in which the machine's run has ended."""
 
     def __init__(self, bare: Any, machine: OutputMachine, job: Job) -> None:
         self.bare, self.machine, self.job = bare, machine, job
@@ -37,8 +38,9 @@ class OutputReplay:
         self.golden: RunResult = judged(self.units, bare.golden)
         self.golden_square: float = bare.golden_square
         self.end: int = bare.golden.cycles
-        self.policies = [unit.policy for unit in self.units]
         self.residual, self.limit = (x.reshape(-1) for x in tables(self.units, bare.golden.output))
+        whose = np.arange(len(self.residual)) % len(self.units)
+        self.comparisons = Comparisons(self.residual, self.limit, whose, [unit.policy for unit in self.units])
 
     @cached_property
     def machine_cycles(self) -> np.ndarray:
@@ -119,7 +121,7 @@ class OutputReplay:
         else:
             out = self.bare.outcomes(*given)
             out.status[out.differs] = FALL_BACK  # whose rows nobody knows
-        own = verdicts(self.residual, self.limit, self.policies, len(slots), in_order(kept))
+        own = verdicts(self.comparisons, len(slots), in_order(kept))
         found = self.with_machine(own, Verdicts(out.alarm_cycle, out.residual, out.limit))
         # An alarm register may still be held down when the alarm of the last cycle would be read.
         outlasts = (last >= self.end) & (ops == STUCK0) & np.isin(slots, self.flag_slots)

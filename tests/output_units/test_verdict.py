@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from accel_sim.engines.result import Comparison, RunResult, first_alarm
-from accel_sim.output_units.verdict import NONE, Changes, Verdicts, in_order, merged, verdicts
+from accel_sim.engines.verdicts import NONE, Changes, Comparisons, in_order
+from accel_sim.output_units.verdict import Verdicts, merged, verdicts
 
 VALUES = np.array([0.0, -0.0, 0.5, -0.5, 1.0, 2.0, np.nan, np.inf])
 
@@ -45,7 +46,7 @@ def test_verdicts_are_those_of_reading_everything(seed, alarmed, policies):
             r[at], x[at] = rng.choice(VALUES, len(at)), rng.choice([0.1, 1.0, 3.0], len(at))
             parts.append(Changes(np.full(len(at), fault), at, r[at], x[at]))
             expected.append(read(r, x, policies))
-        found = verdicts(residual, limit, policies, faults, in_order(parts))
+        found = verdicts(Comparisons(residual, limit, np.arange(n) % len(policies), policies), faults, in_order(parts))
         assert found.alarm.tolist() == [alarm for alarm, *_ in expected]
         assert same(found.residual, np.array([r for _, r, _ in expected]))
         assert same(found.limit, np.array([x for *_, x in expected]))
