@@ -141,7 +141,7 @@ def golden_run(machine: LanesMachine, job: Job, keep: Kept | None = None) -> Gol
         count = golden_comparisons(g, f, terms, scan_terms, job.threshold, job.scan_threshold, at_block, at_scan,
                                    table)
         comparisons = comparisons_from(table, count)
-    raised = first_alarm(comparisons, policy_of(machine, job))
+    raised = first_alarm(comparisons, policy_of(machine.check, job))
     alarm_cycle = None if raised is None else clock.after(raised.cycle)
     result = RunResult(around.o, comparisons, alarm_cycle, timing.head_cycles + clock.stalls)
     return Golden(result, r, sums, terms, scan_terms)

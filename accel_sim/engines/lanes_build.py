@@ -127,11 +127,13 @@ def mask_registers(machine: LanesMachine, job: Job) -> tuple[np.ndarray, np.ndar
     return np.where(none, 0, job.bound), np.where(none, np.maximum(job.first, 1), job.first)
 
 
-def policy_of(machine: LanesMachine, job: Job) -> tuple[float, int]:
-    """`Job.policy` of the fused output check, as its registers hold it. One that is not set raises the alarm: its small
-    limit is NaN, and a single deviation is frequent."""
-    small, frequent = job.policy("fused_output")
-    return (small, max(frequent, 1)) if machine.statistical else (float("nan"), 0)
+def policy_of(unit: Any, job: Job) -> tuple[float, int]:
+    """`Job.policy` of a check unit (its section, or None for no unit), as its registers hold it. One that is not set
+    raises the alarm: its small limit is NaN, and a single deviation is frequent."""
+    if unit is None or unit.threshold.kind != "statistical":
+        return float("nan"), 0
+    small, frequent = job.policy(unit.kind)
+    return small, max(frequent, 1)
 
 
 def data(machine: LanesMachine, job: Job, g: Geometry) -> Data:
@@ -163,7 +165,7 @@ def initial_state(machine: LanesMachine, job: Job) -> np.ndarray:
     put("scale", job.scale)
     put("threshold", job.threshold)
     put("scan_threshold", job.scan_threshold)
-    small, frequent = policy_of(machine, job)
+    small, frequent = policy_of(machine.check, job)
     put("small_threshold", small)
     put("frequent", frequent)
     put("enable", 1.0)

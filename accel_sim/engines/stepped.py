@@ -347,7 +347,7 @@ class SteppedEngine:
             if alarm is None:
                 # The count of deviations is the fault-free one here: of the comparisons that `rest` follows.
                 before = golden.comparisons[:int(twin.env[COMPARED])]
-                raised = first_alarm((*before, *rest), policy_of(machine, self.job))
+                raised = first_alarm((*before, *rest), policy_of(machine.check, self.job))
                 if raised is not None:
                     alarm = self.clock.after(raised.cycle - late) + late
         elif alarm is None and golden.alarm_cycle is not None:

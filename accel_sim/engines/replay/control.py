@@ -69,7 +69,7 @@ class Teller:
         """The run, ended."""
         hang = cycles > self.watchdog
         end = min(cycles, self.watchdog)
-        raised = first_alarm(self.told.comparisons, policy_of(self.machine, self.engine.job))
+        raised = first_alarm(self.told.comparisons, policy_of(self.machine.check, self.engine.job))
         alarm = None if raised is None or raised.cycle + 1 >= end + (not hang) else raised.cycle + 1
         return RunResult(self.told.output, tuple(self.told.comparisons), alarm, end, hang)
 

@@ -194,7 +194,7 @@ class ReplayEngine:
     def _wind(self) -> Clockwork:
         machine, job, g = self.machine, self.job, self._g
         clock = clock_of(machine, job, self.timing)
-        small_threshold, frequent = policy_of(machine, job)
+        small_threshold, frequent = policy_of(machine.check, job)
         comparisons = self.golden.comparisons
         at_block = np.full(g.blocks, -1, dtype=np.int64)
         at_scan = np.full((g.blocks, g.tiles), -1, dtype=np.int64)
