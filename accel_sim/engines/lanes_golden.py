@@ -112,10 +112,15 @@ def softmax_row(scores, weights, corrections, maxima, first_key, last_key, g, f,
     unit = exponential(0.0, g, f, table)
     m = 0.0
     seen = False
-    for j in range(g.n_keys):
+    before = min(first_key, g.n_keys)
+    for j in range(before):
         weights[j] = 0.0
         corrections[j] = unit
-        if first_key <= j <= last_key:
+        maxima[j] = m
+    for j in range(before, g.n_keys):
+        weights[j] = 0.0
+        corrections[j] = unit
+        if j <= last_key:
             m, ds, da = max_step(scores[j], m, seen, f)
             seen = True
             weights[j] = exponential(ds, g, f, table)

@@ -61,7 +61,7 @@ HOMES = (
     _home("lanes_check", "g_check.check.g_scans", "sum_scan compare_scan scan_threshold"),
     _home("lanes_scan", "g_scan.scan", "tile_last scanning scan_row norm_scan"),
 )
-"""Every register of the table in docs/machines/lanes.md, once."""
+"""Every register of the table in docs/machines/lanes.md that a machine in RTL has (see `rtl.limits`), once."""
 
 _HOME_OF = {name: home for home in HOMES for name in home.registers}
 
