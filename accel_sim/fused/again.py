@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from accel_sim.fused.arithmetic import multiply_add, piece_of, power_of_two, untag
+from accel_sim.fused.arithmetic import multiply_add, piece_of, power_of_two, tag_of, untagged
 from accel_sim.fused.column import (
     add_products,
     difference,
@@ -93,11 +93,12 @@ def weight_again(low: Any, minus: Any, kind: Any, at: Any, changed: Any, k: Any,
     for i in range(pieces):
         if kind == STATIONARY and at == 2 + i:
             x = noted(x, k, w)
-        here, intercept = untag(changed if kind == INTERCEPT and at == i else t.tags[i], f.sum_codec, pieces)
+        tagged = changed if kind == INTERCEPT and at == i else t.tags[i]
         y = quiet(x, f.operand)
-        if not done and here == piece_of(y, pieces):
+        if not done and tag_of(tagged, f.sum_codec, pieces) == piece_of(y, pieces):
             slope = changed if kind == SLOPE and at == i else t.in_array[0, i]
-            x = power_of_two(y, quiet(slope, f.operand), quiet(intercept, f.sum), f.operand)
+            x = power_of_two(y, quiet(slope, f.operand), quiet(untagged(tagged, f.sum_codec), f.sum),
+                             f.operand)
             done = True
     if kind == STATIONARY and at >= 2 + pieces:
         x = noted(x, k, w)

@@ -125,16 +125,22 @@ def multiply_sum(a: Any, b: Any, c: Any, total: Any) -> Any:
 
 
 @inner
-def untag(value: Any, codec: Any, pieces: Any) -> Any:
-    """(piece, intercept) of a tagged intercept; any pattern is read as one."""
+def tag_of(value: Any, codec: Any, pieces: Any) -> Any:
+    """The number of the piece in a tagged intercept; any pattern is read as one."""
+    bits = np.int64(encode_value(value, codec))
+    return (bits >> np.int64(codec.mantissa_bits + 1)) & np.int64(pieces - 1)
+
+
+@inner
+def untagged(value: Any, codec: Any) -> Any:
+    """The intercept itself."""
     bits = np.int64(encode_value(value, codec))
     m = np.int64(codec.mantissa_bits)
-    piece = (bits >> (m + np.int64(1))) & np.int64(pieces - 1)
     one = np.int64(1)
     fraction = bits & ((one << m) - one)
     field = (np.int64(codec.bias) & ~one) | ((bits >> m) & one)
     sign = bits & (one << (m + np.int64(codec.exponent_bits)))
-    return piece, decode_value(np.uint64(sign | (field << m) | fraction), codec)
+    return decode_value(np.uint64(sign | (field << m) | fraction), codec)
 
 
 @inner

@@ -75,8 +75,7 @@ def around(machine: FusedMachine, job: Any) -> Around:
         above=np.zeros(n),
         spare=np.zeros(n),
         zeros=np.zeros(n),
-        words=np.zeros(n, dtype=np.int64),
-        line=np.zeros(n * (n - 1) // 2),
+        words=np.zeros(n, dtype=np.int32),
     )
 
 

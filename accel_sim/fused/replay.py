@@ -144,7 +144,7 @@ class FusedReplay:
             all_scores=np.zeros(self._x.s.shape[1]), zeros=np.zeros(width), beyond=np.zeros(1),
             only=np.full(1, -1, np.int64),
         )
-        room = Room(*(np.zeros(n) for _ in Room._fields))
+        room = Room(words=np.zeros(n, np.int32), **{name: np.zeros(n) for name in Room._fields if name != "words"})
         return scratch, room, Arrived(np.zeros(n), np.zeros(n), np.zeros((width, n)))
 
     def _behind(self) -> tuple[Rear, Any]:

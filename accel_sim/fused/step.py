@@ -18,7 +18,8 @@ from accel_sim.fused.arithmetic import (
     piece_of,
     power_by_table,
     power_of_two,
-    untag,
+    tag_of,
+    untagged,
 )
 from accel_sim.machines.fused import (
     ACC_UI,
@@ -49,8 +50,6 @@ from accel_sim.machines.fused import (
     UPWARD,
 )
 from accel_sim.machines.fused_sequence import (
-    MAC_DOWN,
-    MAC_UP,
     argument,
     command,
     down_word,
@@ -60,8 +59,8 @@ from accel_sim.machines.fused_sequence import (
     up_word,
 )
 from accel_sim.machines.fused_timing import DONE, LOAD, NORM, SCALE, SCORE, TAIL, VALUE, WAIT
-from accel_sim.numerics.arithmetic import add, div, maximum, move, mul, sub
-from accel_sim.numerics.jit import inner
+from accel_sim.numerics.arithmetic import add, div, maximum, mul, sub
+from accel_sim.numerics.jit import inlined, inner
 from accel_sim.numerics.rounding import quiet, round_to
 
 CYCLE, ALARM_CYCLE, COMPARED, LAST_WRITE, ENV_SIZE = range(5)
@@ -164,7 +163,7 @@ class Around(NamedTuple):
     """What surrounds the registers: memories, tables, room to work in.
 
     q (Nq, N), k and v (N_keys, N), o (Nq, N) float64; allowed (Nq,) int64, keys that each query may attend to;
-    comparisons (…, 6). left, above, spare, zeros (N,) float64; words (N,) int64; line (N(N − 1)/2,).
+    comparisons (…, 6). left, above, spare, zeros (N,) float64; words (N,) int32.
     """
 
     q: Any
@@ -182,7 +181,6 @@ class Around(NamedTuple):
     spare: Any
     zeros: Any
     words: Any
-    line: Any
 
 
 # ---- the sequencer
@@ -235,11 +233,13 @@ def sequence(state: Any, s: Any, g: Any) -> None:
 
 
 @inner
-def move_lines(lines: Any, line: Any) -> None:
-    """Move the delay lines of an edge on: line i = 1 … has i stages and follows line i − 1. The first stages are then
-    to be written. line: room for a copy, as moving in place would not vectorise."""
-    move(line, lines)
-    move(lines[1:], line[:lines.shape[0] - 1])
+def move_lines(lines: Any, fresh: Any) -> None:
+    """Move the delay lines of an edge on: line i = 1 … has i stages and follows line i − 1; fresh[i] enters it."""
+    further = lines[1:]
+    for i in range(further.shape[0] - 1, -1, -1):  # of two views, the compiler makes this one move of memory
+        further[i] = lines[i]
+    for i in range(1, fresh.shape[0]):
+        lines[i * (i - 1) // 2] = fresh[i]
 
 
 @inner
@@ -262,21 +262,18 @@ def left_edge(state: Any, s: Any, g: Any, f: Any, around: Any, left: Any) -> Non
     n = g.size
     sel, arg = int(state[s.feed_sel]), int(state[s.feed_arg])
     mode = mode_of(sel, int(state[s.skew_mode]))
-    line = around.line
-    move_lines(state[s.in_skew:s.in_skew + line.shape[0]], line)
+    fresh, lines = around.spare, state[s.in_skew:s.in_skew + n * (n - 1) // 2]
     for i in range(n):
         e = n - 1 - i
-        fresh = entering(state, s, e, sel, arg, g, f, around)
-        at = i * (i - 1) // 2
-        delayed = line[at + i - 1] if i > 0 else fresh
-        if i > 0:
-            state[s.in_skew + at] = fresh
+        fresh[i] = entering(state, s, e, sel, arg, g, f, around)
+        delayed = lines[i * (i + 1) // 2 - 1] if i > 0 else fresh[i]
         if mode == DIRECT:
-            left[e] = fresh
+            left[e] = fresh[i]
         elif mode == UPWARD:
             left[e] = delayed
         else:
             left[i] = delayed
+    move_lines(lines, fresh)
     state[s.skew_mode] = mode
 
 
@@ -382,196 +379,145 @@ def compare_units(state: Any, s: Any, g: Any, f: Any, around: Any, port_cmd: Any
 
 
 @inner
-def chain_step(out: Any, s: Any, left: Any, total: Any, f: Any) -> None:
-    """out[c] = s[c] · left[c] + total[c], rounded into a sum."""
-    if f.native:
-        for c in range(out.shape[0]):
-            out[c] = multiply_add_native(s[c], left[c], total[c])
-    else:
-        for c in range(out.shape[0]):
-            out[c] = multiply_add(s[c], left[c], total[c], f.sum, f.operand, f.sum)
+def send_up(up: Any, words: Any, s: Any, left: Any, below: Any) -> None:
+    """What PEs put into `up`; their sums as those of `multiply_add_native`."""
+    for c in range(up.shape[0]):  # everything is loaded under every word, or the loop would not vectorise
+        word, held, addend = words[c], up[c], below[c]
+        total = multiply_add_native(s[c], left[c], addend)
+        flows = addend if word & FLOW_DU else held
+        up[c] = total if word & (MAC | ACC_UI) == MAC else flows
 
 
 @inner
-def pe(word: Any, s: Any, done: Any, right: Any, down: Any, up: Any, left: Any, above: Any, below: Any, g: Any,
-       f: Any) -> Any:
-    """(s, done, right, down, up) of one PE after a cycle under a control word that is not 0."""
-    addend = above if word & ACC_UI else below
-    as_operand, as_sum, matches = 0.0, 0.0, False
-    if word & EXP2:
-        piece, intercept = untag(addend, f.sum_codec, g.pieces)
-        x = quiet(s, f.operand)
-        slope, intercept = quiet(left, f.operand), quiet(intercept, f.sum)
-        matches = piece == piece_of(x, g.pieces)
-        if (matches and done == 0.0) or word & UPDATE:
-            as_operand = power_of_two(x, slope, intercept, f.operand)
-        if word & MAC:
-            as_sum = power_of_two(x, slope, intercept, f.sum)
-    else:
-        if word & UPDATE:
-            as_operand = multiply_add(s, left, addend, f.operand, f.operand, f.sum)
-        if word & MAC:
-            as_sum = multiply_add(s, left, addend, f.sum, f.operand, f.sum)
-    if word & LOAD_LI:
-        right = s
-    elif word & FLOW_LR:
-        right = left
-    if word & MAC and word & ACC_UI:
-        down = as_sum
-    elif word & FLOW_UD:
-        down = above
-    if word & MAC and not word & ACC_UI:
-        up = as_sum
-    elif word & FLOW_DU:
-        up = below
-    if word & LOAD_LI:
-        s = left
-    elif word & LOAD_UI:
-        s = round_to(quiet(above, f.sum), f.operand)
-    elif word & UPDATE or (matches and done == 0.0):
-        s = as_operand
-    done = 1.0 if word & EXP2 and (done != 0.0 or matches) else 0.0
-    return s, done, right, down, up
+def send_down(down: Any, words: Any, s: Any, left: Any, above: Any) -> None:
+    """What PEs put into `down`; their sums as those of `multiply_add_native`."""
+    for c in range(down.shape[0]):
+        word, held, addend = words[c], down[c], above[c]
+        total = multiply_add_native(s[c], left[c], addend)
+        flows = addend if word & FLOW_UD else held
+        down[c] = total if word & (MAC | ACC_UI) == MAC | ACC_UI else flows
 
 
 @inner
-def pes(word: Any, s: Any, done: Any, right: Any, down: Any, up: Any, left: Any, above: Any, below: Any, g: Any,
-        f: Any) -> None:
-    """Neighbouring PEs of a row, all under one control word. right may be one shorter than the others."""
-    n = s.shape[0]
-    onward = right.shape[0]
-    if word in (MAC_UP, MAC_DOWN):
-        if word == MAC_UP:
-            chain_step(up, s, left, below, f)
+def send_right(right: Any, words: Any, s: Any, left: Any) -> None:
+    """What PEs put into `right`, of which the last one of a row may have none."""
+    for c in range(right.shape[0]):
+        word, held, stays, arrives = words[c], right[c], s[c], left[c]
+        flows = arrives if word & FLOW_LR else held
+        right[c] = stays if word & LOAD_LI else flows
+
+
+@inner
+def send_result(words: Any, powers: Any, s: Any, down: Any, up: Any, left: Any, above: Any, below: Any,
+                f: Any) -> None:
+    """What PEs with MAC put into `up` or `down` where `multiply_add_native` does not give it; powers: under EXP2 only.
+    """
+    for c in range(s.shape[0]):
+        word = words[c]
+        if word & MAC == 0 or (powers and word & EXP2 == 0):
+            continue
+        addend = above[c] if word & ACC_UI else below[c]
+        if word & EXP2:
+            intercept = quiet(untagged(addend, f.sum_codec), f.sum)
+            total = power_of_two(quiet(s[c], f.operand), quiet(left[c], f.operand), intercept, f.sum)
         else:
-            chain_step(down, s, left, above, f)
-        for c in range(onward):
-            right[c] = left[c]
-        for c in range(n):
-            done[c] = 0.0
-    elif word == LOAD_LI:
-        for c in range(onward):
-            right[c] = s[c]
-        for c in range(n):
-            s[c] = left[c]
-            done[c] = 0.0
-    elif word & ~(FLOW_UD | FLOW_DU | FLOW_LR) == 0:
-        if word & FLOW_UD:
-            for c in range(n):
-                down[c] = above[c]
-        if word & FLOW_DU:
-            for c in range(n):
-                up[c] = below[c]
-        if word & FLOW_LR:
-            for c in range(onward):
-                right[c] = left[c]
-        for c in range(n):
-            done[c] = 0.0
-    else:
-        for c in range(n):
-            at_edge = c >= onward
-            after = pe(word, s[c], done[c], 0.0 if at_edge else right[c], down[c], up[c], left[c], above[c], below[c],
-                       g, f)
-            s[c], done[c], down[c], up[c] = after[0], after[1], after[3], after[4]
-            if not at_edge:
-                right[c] = after[2]
+            total = multiply_add(s[c], left[c], addend, f.sum, f.operand, f.sum)
+        if word & ACC_UI:
+            down[c] = total
+        else:
+            up[c] = total
 
 
 @inner
-def unlike(values: Any, expected: Any) -> Any:
-    """How many of some values are not the expected one."""
-    others = 0
-    for c in range(values.shape[0]):
-        others += 1 if values[c] != expected else 0
-    return others
+def replace(words: Any, s: Any, done: Any, left: Any, above: Any, below: Any, pieces: Any, f: Any) -> None:
+    """What becomes of `s`, and of `done` under EXP2, where s is calculated or comes from above."""
+    for c in range(s.shape[0]):
+        word = words[c]
+        if word & (LOAD_UI | UPDATE | EXP2) == 0:
+            continue
+        addend = above[c] if word & ACC_UI else below[c]
+        x = quiet(s[c], f.operand)
+        matches = False
+        if word & EXP2 and done[c] == 0.0 and tag_of(addend, f.sum_codec, pieces) == piece_of(x, pieces):
+            matches = True
+            done[c] = 1.0
+        if word & LOAD_UI:
+            s[c] = round_to(quiet(above[c], f.sum), f.operand)
+        elif matches or (word & EXP2 and word & UPDATE):
+            intercept = quiet(untagged(addend, f.sum_codec), f.sum)
+            s[c] = power_of_two(x, quiet(left[c], f.operand), intercept, f.operand)
+        elif word & UPDATE:
+            s[c] = multiply_add(s[c], left[c], addend, f.operand, f.operand, f.sum)
 
 
-@inner
-def simple_pes(word: Any, native: Any, s: Any, done: Any, right: Any, down: Any, up: Any, left: Any, above: Any,
-               below: Any) -> Any:
-    """`pes` for the words of the long phases, in fewer arguments; False, and nothing done, under any other."""
-    if native and word == MAC_UP:
-        for c in range(up.shape[0]):
-            up[c] = multiply_add_native(s[c], left[c], below[c])
-        for c in range(right.shape[0]):
-            right[c] = left[c]
-    elif native and word == MAC_DOWN:
-        for c in range(down.shape[0]):
-            down[c] = multiply_add_native(s[c], left[c], above[c])
-        for c in range(right.shape[0]):
-            right[c] = left[c]
-    elif word == LOAD_LI:
-        for c in range(right.shape[0]):
-            right[c] = s[c]
-        for c in range(s.shape[0]):
-            s[c] = left[c]
-    elif word & ~(FLOW_UD | FLOW_DU) == 0:
-        if word & FLOW_UD:
-            for c in range(down.shape[0]):
-                down[c] = above[c]
-        if word & FLOW_DU:
-            for c in range(up.shape[0]):
-                up[c] = below[c]
-    else:
-        return False
+@inlined
+def row_of_pes(words: Any, seen: Any, s: Any, done: Any, right: Any, down: Any, up: Any, left: Any, above: Any,
+               below: Any, g: Any, f: Any) -> None:
+    """Neighbouring PEs of a row, PE c under words[c]. seen: all bits that are set in any of the words.
+
+    A row that a wavefront crosses has several words side by side, and most rows have. So all its PEs go by one loop for
+    each register, which selects by word; what is rare and takes long is calculated PE by PE. `s` comes
+    last: the others take what it held.
+    """
+    if seen & (MAC | FLOW_DU):
+        send_up(up, words, s, left, below)
+    if seen & (ACC_UI | FLOW_UD):
+        send_down(down, words, s, left, above)
+    if seen & (LOAD_LI | FLOW_LR):
+        send_right(right, words, s, left)
+    if seen & MAC and (seen & EXP2 or not f.native):
+        send_result(words, f.native, s, down, up, left, above, below, f)
     for c in range(done.shape[0]):
-        done[c] = 0.0
-    return True
+        done[c] = done[c] if words[c] == 0 or words[c] & EXP2 else 0.0
+    if seen & (LOAD_UI | UPDATE | EXP2):
+        replace(words, s, done, left, above, below, g.pieces, f)
+    if seen & LOAD_LI:
+        for c in range(s.shape[0]):
+            stays, loaded = s[c], left[c]
+            s[c] = loaded if words[c] & LOAD_LI else stays
 
 
 @inner
-def mixed_row(word: Any, passing: Any, words: Any, s: Any, done: Any, right: Any, down: Any, up: Any, left: Any,
-              above: Any, below: Any, g: Any, f: Any) -> None:
-    """A row in which not all PEs are under the same word: neighbours under the same one act together."""
-    n = s.shape[0]
+def take_words(words: Any, moving: Any, word: Any) -> Any:
+    """words[c] becomes the control word of PE c of a row, of the first one `word`; in `moving` they go on to the right.
+    Returns all bits that are set in any of them."""
     words[0] = word
     further = words[1:]
-    for c in range(n - 1):
-        further[c] = np.int64(passing[c])
-    for c in range(n - 1):
-        passing[c] = words[c]
-    first = 0
-    while first < n:
-        stop = first + 1
-        while stop < n and words[stop] == words[first]:
-            stop += 1
-        if words[first] != 0 and not simple_pes(
-                words[first], f.native, s[first:stop], done[first:stop], right[first:min(stop, n - 1)],
-                down[first:stop], up[first:stop], left[first:stop], above[first:stop], below[first:stop]):
-            pes(words[first], s[first:stop], done[first:stop], right[first:min(stop, n - 1)], down[first:stop],
-                up[first:stop], left[first:stop], above[first:stop], below[first:stop], g, f)
-        first = stop
+    for c in range(moving.shape[0]):
+        further[c] = np.int32(moving[c])
+    seen = words[moving.shape[0]]
+    for c in range(moving.shape[0]):
+        moving[c] = words[c]
+        seen |= words[c]
+    return seen
 
 
 @inner
 def array(state: Any, s: Any, g: Any, f: Any, around: Any, ports: Any, down_in: Any, up_in: Any, side: Any) -> None:
     """All PEs, from the top row; what the row below needs of the row above is kept aside. ports[r]: row r's operand."""
     n = g.size
-    left, words = around.left, around.words
+    left, words, above = around.left, around.words, around.above
     for r in range(n):
         word = side | (down_in if r == 0 else int(state[s.ctrl_down + r - 1]))
         word |= up_in if r == n - 1 else int(state[s.ctrl_up + r])
         row, links = r * n, r * (n - 1)
+        seen = take_words(words, state[s.ctrl + links:s.ctrl + links + n - 1], word)
         down = state[s.down + row:s.down + row + n]
-        above, kept = (around.above, around.spare) if r % 2 == 0 else (around.spare, around.above)
-        for c in range(kept.shape[0]):
-            kept[c] = down[c]
-        passing = state[s.ctrl + links:s.ctrl + links + n - 1]
-        others = unlike(passing, np.float64(word))
-        if others == 0 and word == 0:
-            continue
-        right = state[s.right + links:s.right + links + n - 1]
-        further = left[1:]
-        left[0] = ports[r]
-        for c in range(further.shape[0]):
-            further[c] = right[c]
-        up = state[s.up + row:s.up + row + n]
-        below = state[s.up + row + n:s.up + row + 2 * n] if r < n - 1 else around.zeros
-        stays, done = state[s.s + row:s.s + row + n], state[s.done + row:s.done + row + n]
-        if others > 0:
-            mixed_row(word, passing, words, stays, done, right, down, up, left, above, below, g, f)
-        elif not simple_pes(word, f.native, stays, done, right, down, up, left, above, below):
-            pes(np.int64(word), stays, done, right, down, up, left, above, below, g, f)
+        kept = down
+        if seen & (ACC_UI | FLOW_UD):
+            kept = around.spare if r % 2 == 0 else around.above
+            for c in range(n):
+                kept[c] = down[c]
+        if seen != 0:
+            before = state[s.right + links - 1:s.right + links - 1 + n]  # one place early: N at a time are faster
+            for c in range(n):
+                left[c] = before[c]
+            left[0] = ports[r]
+            below = state[s.up + row + n:s.up + row + 2 * n] if r < n - 1 else around.zeros
+            row_of_pes(words, seen, state[s.s + row:s.s + row + n], state[s.done + row:s.done + row + n],
+                       state[s.right + links:s.right + links + n - 1], down, state[s.up + row:s.up + row + n], left,
+                       above, below, g, f)
+        above = kept
     for i in range(n - 2, 0, -1):
         state[s.ctrl_down + i] = state[s.ctrl_down + i - 1]
     state[s.ctrl_down] = down_in
@@ -584,17 +530,15 @@ def array(state: Any, s: Any, g: Any, f: Any, around: Any, ports: Any, down_in: 
 
 
 @inner
-def bottom_edge(state: Any, s: Any, g: Any, line: Any, out: Any) -> None:
-    """out[c] becomes what column c delivers to its accumulator; the delay lines move. line: room."""
+def bottom_edge(state: Any, s: Any, g: Any, fresh: Any, out: Any) -> None:
+    """out[c] becomes what column c delivers to its accumulator; the delay lines move. fresh: room."""
     n = g.size
-    move_lines(state[s.out_skew:s.out_skew + line.shape[0]], line)
+    lines = state[s.out_skew:s.out_skew + n * (n - 1) // 2]
     for i in range(n):
         c = n - 1 - i
-        fresh = state[s.down + (n - 1) * n + c]
-        at = i * (i - 1) // 2
-        out[c] = line[at + i - 1] if i > 0 else fresh
-        if i > 0:
-            state[s.out_skew + at] = fresh
+        fresh[i] = state[s.down + (n - 1) * n + c]
+        out[c] = lines[i * (i + 1) // 2 - 1] if i > 0 else fresh[i]
+    move_lines(lines, fresh)
 
 
 @inner
@@ -746,7 +690,7 @@ def step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, ports: Any) 
     if g.columns > 0:
         check_step(state, s, g, f, env, around)
     store(state, s, g, env, around)
-    bottom_edge(state, s, g, around.line, around.spare)
+    bottom_edge(state, s, g, around.left, around.spare)
     accumulate(state, s, g, f, around, around.spare)
     for c in range(g.size):
         around.above[c] = state[s.cmp_out + c]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel_sim.fused.step import compare_unit, pes
+from accel_sim.fused.step import compare_unit, row_of_pes
 from accel_sim.machines.fused import FLOW_LR, LOAD_BOUND, LOAD_LI, NO_COMMAND
 from accel_sim.machines.fused_fate import ARGUMENT, COMMAND, EDGE, START, WORD, WORD_DOWN, WORD_UP
 from accel_sim.machines.fused_sequence import argument, place_in_tile
@@ -64,7 +64,7 @@ class Arrived(NamedTuple):
 
 class Room(NamedTuple):
     """Scratch of a wave: left, above, spare (N,), zeros (N,), edge (N,): `right` of the column at the left; value (2,):
-    what a strike has found and left."""
+    what a strike has found and left; words (N,) int32."""
 
     left: Any
     above: Any
@@ -72,6 +72,7 @@ class Room(NamedTuple):
     zeros: Any
     edge: Any
     value: Any
+    words: Any
 
 
 @inner
@@ -168,7 +169,9 @@ def row_of_wave(w: Any, at: Any, row: Any, word: Any, entering: Any, first: Any,
                 room: Any) -> None:
     """The PEs of a row in a wave; entering: the left input of the first; room.above: what stands above them."""
     base = row * n
-    left = room.left
+    left, words = room.left, room.words[first:last]
+    for c in range(words.shape[0]):
+        words[c] = word
     left[first] = entering
     if word & LOAD_LI:
         for c in range(first, last - 1):
@@ -181,8 +184,9 @@ def row_of_wave(w: Any, at: Any, row: Any, word: Any, entering: Any, first: Any,
             left[c + 1] = w[at.right + base + c]
     lo, hi = base + first, base + last
     below = w[at.up + lo + n:at.up + hi + n] if row < n - 1 else room.zeros[first:last]
-    pes(word, w[at.s + lo:at.s + hi], w[at.done + lo:at.done + hi], w[at.right + lo:at.right + hi],
-        w[at.down + lo:at.down + hi], w[at.up + lo:at.up + hi], left[first:last], room.above[first:last], below, g, f)
+    row_of_pes(words, word, w[at.s + lo:at.s + hi], w[at.done + lo:at.done + hi], w[at.right + lo:at.right + hi],
+               w[at.down + lo:at.down + hi], w[at.up + lo:at.up + hi], left[first:last], room.above[first:last], below,
+               g, f)
 
 
 @inner

@@ -72,3 +72,11 @@ def inner(function: F) -> F:
     options: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     compiled: Any = njit(**options)(function)
     return compiled  # type: ignore[no-any-return]
+
+
+def inlined(function: F) -> F:
+    """Like `inner`, for a function that becomes part of its callers' code whatever the compiler makes of its size. For
+    a short one of many arrays: to pass them (seven words each) would take as long as the work."""
+    options: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
+    compiled: Any = njit(**options)(function)
+    return compiled  # type: ignore[no-any-return]
