@@ -20,6 +20,7 @@ from accel_sim.fused.arithmetic import (
     power_of_two,
     untag,
 )
+from accel_sim.fused.invariants import cleared, exceeds, judge, observe, read_out
 from accel_sim.machines.fused import (
     ACC_UI,
     DIRECT,
@@ -47,6 +48,8 @@ from accel_sim.machines.fused import (
     ROW_MAX,
     UPDATE,
     UPWARD,
+    WATCH_MAX,
+    WATCH_SCORE,
 )
 from accel_sim.machines.fused_sequence import (
     MAC_DOWN,
@@ -68,15 +71,18 @@ CYCLE, ALARM_CYCLE, COMPARED, LAST_WRITE, ENV_SIZE = range(5)
 """Places in `env`: next cycle, first cycle in which the alarm reads 1 (−1: none), comparisons made, cycle in which the
 last output was stored (−1: none)."""
 
-COMPARISON_COLUMNS = 6
-"""Columns of the table of comparisons: cycle, residual, limit, predicted, actual, scanned."""
+COMPARISON_COLUMNS = 7
+"""Columns of the table of comparisons: cycle, residual, limit, predicted, actual, scanned, unit (place in `UNITS`)."""
+
+UNITS = ("fused_output", "softmax_invariants")
+"""Check units that make comparisons."""
 
 HEAD, QUERY_BLOCK = range(2)
 """When comparisons are made."""
 
 
 class Slots(NamedTuple):
-    """First slot of every register array (those of the check unit: −1 without one)."""
+    """First slot of every register array; −1 for what the machine does not have."""
 
     phase: int
     timer: int
@@ -129,10 +135,30 @@ class Slots(NamedTuple):
     threshold: int
     enable: int
     alarm: int
+    first: int
+    small_threshold: int
+    frequent: int
+    deviations: int
+    softmax_m: int
+    softmax_excess: int
+    softmax_bound: int
+    softmax_keys: int
+    softmax_residual: int
+    softmax_judge: int
+    softmax_threshold: int
+    softmax_enable: int
+    softmax_alarm: int
+    softmax_small_threshold: int
+    softmax_frequent: int
+    softmax_deviations: int
 
 
 class Shape(NamedTuple):
-    """Sizes, as scalars: of the array, of the head, of the phases (see `Durations`), and masks of the counters."""
+    """Sizes, as scalars: of the array, of the head, of the phases (see `Durations`), and masks of the counters.
+
+    window: there is a `first`, beside the bound in what is bound_bits above it. deviation_mask, softmax_mask: of the
+    units' deviations, 0 without a statistical threshold. watch: see `FusedMachine.watch`.
+    """
 
     size: int
     pieces: int
@@ -158,13 +184,19 @@ class Shape(NamedTuple):
     key_tile_mask: int
     query_tile_mask: int
     bound_mask: int
+    bound_bits: int
+    window: bool
+    deviation_mask: int
+    softmax_mask: int
+    watch: int
 
 
 class Around(NamedTuple):
     """What surrounds the registers: memories, tables, room to work in.
 
-    q (Nq, N), k and v (N_keys, N), o (Nq, N) float64; allowed (Nq,) int64, keys that each query may attend to;
-    comparisons (…, 6). left, above, spare, zeros (N,) float64; words (N,) int64; line (N(N − 1)/2,).
+    q (Nq, N), k and v (N_keys, N), o (Nq, N) float64; allowed (Nq,) int64, what is beside LOAD_BOUND for each query;
+    score_bound: of the invariants. comparisons (…, 7). left, above, spare, zeros (N,) float64; words (N,) int64; line
+    (N(N − 1)/2,).
     """
 
     q: Any
@@ -176,6 +208,7 @@ class Around(NamedTuple):
     in_accumulator: Any
     operand_scale: float
     sum_scale: float
+    score_bound: float
     comparisons: Any
     left: Any
     above: Any
@@ -328,12 +361,19 @@ def fetch(state: Any, s: Any, g: Any, around: Any) -> None:
 
 
 @inner
-def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any, out: Any, g: Any, f: Any,
+def is_masked(arg: Any, bound: Any, first: Any, g: Any) -> Any:
+    """Whether a column's query may not attend to the key beside ROW_MAX."""
+    key = arg & g.bound_mask
+    return key >= bound or key < first
+
+
+@inner
+def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any, first: Any, out: Any, g: Any, f: Any,
                  around: Any) -> Any:
-    """(new_max, old_max, bound, cmp_out, what goes on to the right beside the command) of one compare unit."""
+    """(new_max, old_max, bound, first, cmp_out, what goes on to the right beside the command) of one compare unit."""
     onward = arg
     if cmd == ROW_MAX:
-        if arg >= bound:
+        if is_masked(arg, bound, first, g):
             out = -np.inf
         else:
             x = quiet(score, f.sum)
@@ -352,9 +392,10 @@ def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any,
         new = -np.inf
         old = -np.inf
     elif cmd == LOAD_BOUND:
-        onward = bound
-        bound = arg
-    return new, old, bound, out, onward
+        onward = bound | (first << g.bound_bits)
+        bound = arg & g.bound_mask
+        first = arg >> g.bound_bits
+    return new, old, bound, first, out, onward
 
 
 @inner
@@ -366,13 +407,25 @@ def compare_units(state: Any, s: Any, g: Any, f: Any, around: Any, port_cmd: Any
             cmd, arg = int(state[s.cmp_cmd + c - 1]), int(state[s.cmp_arg + c - 1])
         onward = arg
         if cmd != NO_COMMAND:
-            new, old, bound, out, onward = compare_unit(
-                cmd, arg, state[s.up + c], state[s.new_max + c], state[s.old_max + c], int(state[s.bound + c]),
-                state[s.cmp_out + c], g, f, around)
+            held = int(state[s.bound + c])
+            lowest = int(state[s.first + c]) if g.window else 0
+            m = state[s.new_max + c]
+            new, old, bound, first, out, onward = compare_unit(
+                cmd, arg, state[s.up + c], m, state[s.old_max + c], held, lowest, state[s.cmp_out + c], g, f, around)
             state[s.new_max + c] = new
             state[s.old_max + c] = old
             state[s.bound + c] = bound
+            if g.window:
+                state[s.first + c] = first
             state[s.cmp_out + c] = out
+            if cmd == ROW_MAX and g.watch & (WATCH_MAX | WATCH_SCORE):
+                own = state[s.softmax_m + c] if g.watch & WATCH_MAX else 0.0
+                limit = state[s.softmax_bound] if g.watch & WATCH_SCORE else 0.0
+                own, excess = observe(is_masked(arg, held, lowest, g), state[s.up + c], m, new, own,
+                                      state[s.softmax_excess + c], limit, g.watch, f)
+                state[s.softmax_excess + c] = excess
+                if g.watch & WATCH_MAX:
+                    state[s.softmax_m + c] = own
         if c < g.size - 1:
             state[s.cmp_cmd + c] = cmd
             state[s.cmp_arg + c] = onward
@@ -692,9 +745,12 @@ def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> Non
     """The check unit, from its alarm back to the output register."""
     r = f.checker
     if state[s.judge] != 0.0 and state[s.enable] != 0.0:
-        size = abs(state[s.residual])
-        if not (size <= state[s.limit] and size < np.inf):
+        if exceeds(state[s.residual], state[s.limit]):
             state[s.alarm] = 1.0
+        if g.deviation_mask > 0 and exceeds(state[s.residual], state[s.small_threshold]):
+            state[s.deviations] = min(state[s.deviations] + 1.0, np.float64(g.deviation_mask))
+            if state[s.deviations] >= state[s.frequent]:
+                state[s.alarm] = 1.0
     state[s.judge] = state[s.compare]
     pred, act = state[s.pred], state[s.act]
     if state[s.compare] != 0.0:
@@ -705,7 +761,7 @@ def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> Non
         if env[COMPARED] < around.comparisons.shape[0]:
             row = around.comparisons[env[COMPARED]]
             row[0], row[1], row[2] = env[CYCLE] + 1, state[s.residual], state[s.limit]
-            row[3], row[4], row[5] = p, a, 0.0
+            row[3], row[4], row[5], row[6] = p, a, 0.0, 0.0
         env[COMPARED] += 1
         pred, act = 0.0, 0.0
     top = g.levels - 1
@@ -740,11 +796,21 @@ def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> Non
 
 
 @inner
+def alarmed(state: Any, s: Any, g: Any) -> Any:
+    """Whether the alarm of some check unit reads 1."""
+    return (g.columns > 0 and state[s.alarm] != 0.0) or (g.watch > 0 and state[s.softmax_alarm] != 0.0)
+
+
+@inner
 def step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, ports: Any) -> None:
     """One cycle. ports (N,): room for what the left edge delivers."""
     phase, timer = int(state[s.phase]), int(state[s.timer])
     if g.columns > 0:
         check_step(state, s, g, f, env, around)
+    column = -1
+    if g.watch > 0:
+        judge(state, s, g)
+        column = read_out(state, s, g, f, env, around.comparisons, COMPARED, CYCLE)
     store(state, s, g, env, around)
     bottom_edge(state, s, g, around.line, around.spare)
     accumulate(state, s, g, f, around, around.spare)
@@ -752,6 +818,8 @@ def step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, ports: Any) 
         around.above[c] = state[s.cmp_out + c]
     arg = argument(phase, timer, int(state[s.key_tile]), int(state[s.query_tile]), g, around.allowed)
     compare_units(state, s, g, f, around, command(phase, timer, g), arg)
+    if column >= 0:
+        cleared(state, s, g, column)
     left_edge(state, s, g, f, around, ports)
     array(state, s, g, f, around, ports, down_word(phase, timer, g), up_word(phase, timer, g),
           side_word(phase, timer, g))
