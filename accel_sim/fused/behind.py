@@ -12,21 +12,20 @@ from accel_sim.fused.golden import compared, root_of, sum_block
 from accel_sim.fused.invariants import exceeds, judge, note
 from accel_sim.fused.reach import same, struck
 from accel_sim.fused.step import ALARM_CYCLE, COMPARED, CYCLE, alarmed, check_step, store
-from accel_sim.fused.watched import with_sum
+from accel_sim.fused.watched import AT_END, with_sum
 from accel_sim.machines.fused import WATCH_SUM
 from accel_sim.numerics.jit import inner
 
 
 class Comparisons(NamedTuple):
     """The head's comparisons, of all units: at_block (B,), index of the one that a block ends, −1 for none; unit,
-    cycle, residual, limit (n,); small, frequent (2,): by unit, what deviates, and how often raises the alarm (0: never);
+    cycle, residual, limit (n,); policy (2, 2): by unit, what deviates, and how often raises the alarm (0: never);
     before (B, 2): pred and act as a block begins; head: they run through; threshold; relative; alarm: fault-free alarm
     cycle, −1 for none."""
 
     at_block: Any
     unit: Any
-    small: Any
-    frequent: Any
+    policy: Any
     cycle: Any
     residual: Any
     limit: Any
@@ -45,9 +44,9 @@ def verdict(w: Any, cmp: Any) -> Any:
     counts = (0, 0)
     for index in range(w.residual.shape[0]):
         residual, unit = w.residual[index], cmp.unit[index]
-        if cmp.frequent[unit] > 0 and exceeds(residual, cmp.small[unit]):
+        if cmp.policy[unit, 1] > 0.0 and exceeds(residual, cmp.policy[unit, 0]):
             counts = (counts[0] + 1, counts[1]) if unit == 0 else (counts[0], counts[1] + 1)
-            if alarm < 0 and (counts[0] if unit == 0 else counts[1]) >= cmp.frequent[unit]:
+            if alarm < 0 and (counts[0] if unit == 0 else counts[1]) >= cmp.policy[unit, 1]:
                 alarm = cmp.cycle[index] + 1
         if exceeds(residual, w.limit[index]):
             return alarm if alarm >= 0 else cmp.cycle[index] + 1, residual, w.limit[index]
@@ -176,10 +175,12 @@ def conclude_element(i: Any, block: Any, column: Any, dim: Any, k: Any, checked:
 
 
 class Rear(NamedTuple):
-    """The machine behind the array, for faults there. state: its flat state (only the registers behind the accumulators
-    are used); start (B, …): what `slots` of it hold as each block's LseNorm begins; slots: those registers'; window:
-    cycles from there until all is still again. o (Nq, N): the O memory, golden between faults. log: comparisons."""
+    """The machine behind the array, for faults there. own: slots of the invariants' unit. state: its flat state (only
+    the registers behind the accumulators are used); start (B, …): what `slots` of it hold as each block's LseNorm
+    begins; slots: those registers'; window: cycles from there until all is still again. o (Nq, N): the O memory, golden
+    between faults. log: comparisons."""
 
+    own: Any
     state: Any
     start: Any
     slots: Any
@@ -209,21 +210,22 @@ def output_stage(rear: Any, s: Any, g: Any, cycle: Any, clock: Any, x: Any) -> N
 
 
 @inner
-def read_query(rear: Any, s: Any, g: Any, f: Any, around: Any, cycle: Any, clock: Any, x: Any) -> None:
+def read_query(rear: Any, g: Any, f: Any, around: Any, cycle: Any, clock: Any, x: Any) -> None:
     """What the invariants' unit reads out in a cycle of the fault-free run, by its `softmax_keys`."""
-    state = rear.state
+    state, own = rear.state, rear.own
     block = cycle // clock.block
     column = cycle - block * clock.block - clock.norm_at
     query = block * g.size + column
-    state[s.softmax_judge] = 0.0
+    state[own.judge] = 0.0
     if block >= clock.blocks or not 0 <= column < g.size or query >= g.n_queries:
         return
     y = x.watched
-    keys = state[s.softmax_keys] if y.what & WATCH_SUM else 0.0
-    residual = with_sum(y.excess[query], x.l[query, x.l.shape[1] - 1], x.allowed[query] > 0, keys, y, f)
-    state[s.softmax_residual] = residual
-    state[s.softmax_judge] = 1.0
-    note(residual, state[s.softmax_threshold], rear.env, around.comparisons, COMPARED, CYCLE)
+    keys = state[own.keys] if y.what & WATCH_SUM else 0.0
+    total = x.l[query, x.l.shape[1] - 1]
+    residual = with_sum(y.table[query, AT_END], total, x.allowed[query] > 0, keys, y.what, f)
+    state[own.residual] = residual
+    state[own.judge] = 1.0
+    note(residual, state[own.threshold], rear.env, around.comparisons, COMPARED, CYCLE)
 
 
 @inner
@@ -231,14 +233,14 @@ def rear_cycle(rear: Any, s: Any, g: Any, f: Any, around: Any, cycle: Any, clock
     """One cycle behind the array."""
     env, state = rear.env, rear.state
     env[CYCLE] = cycle
-    if env[ALARM_CYCLE] < 0 and alarmed(state, s, g):
+    if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, rear.own.alarm):
         env[ALARM_CYCLE] = cycle
     if g.columns > 0:
         check_step(state, s, g, f, env, around)
     if g.watch > 0:
-        judge(state, s, g)
-        read_query(rear, s, g, f, around, cycle, clock, x)
-    if env[ALARM_CYCLE] < 0 and alarmed(state, s, g):
+        judge(state, rear.own)
+        read_query(rear, g, f, around, cycle, clock, x)
+    if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, rear.own.alarm):
         env[ALARM_CYCLE] = cycle + 1
     store(state, s, g, env, around)
     output_stage(rear, s, g, cycle, clock, x)
@@ -286,7 +288,7 @@ def replay_behind(i: Any, cycle: Any, slot: Any, k: Any, s: Any, g: Any, f: Any,
     rear.state[slot] = struck(rear.state[slot], k, w)
     if env[ALARM_CYCLE] == cycle:
         env[ALARM_CYCLE] = -1  # raised in the cycle before, and read after the strike
-    if env[ALARM_CYCLE] < 0 and alarmed(rear.state, s, g):
+    if env[ALARM_CYCLE] < 0 and alarmed(rear.state, s.alarm, rear.own.alarm):
         env[ALARM_CYCLE] = cycle
     touched = source if inside else source - 1
     still = cycle + rear.window

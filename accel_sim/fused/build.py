@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from accel_sim.config.errors import ConfigError
 from accel_sim.engines.result import Comparison
 from accel_sim.fused.arithmetic import tables
+from accel_sim.fused.invariants import OwnSlots
 from accel_sim.fused.step import COMPARISON_COLUMNS, HEAD, QUERY_BLOCK, Around, Shape, Slots
 from accel_sim.machines.fused import WATCH_SCORE, FusedMachine
 from accel_sim.numerics.rounding import round_to
@@ -22,6 +23,13 @@ AT_RESET = {"new_max": -np.inf, "old_max": -np.inf, "enable": 1.0, "softmax_m": 
 def slots(machine: FusedMachine) -> Slots:
     """First slot of every register array of the machine."""
     return Slots(**{name: machine.inventory.offsets.get(name, -1) for name in Slots._fields})
+
+
+def own_slots(machine: FusedMachine) -> OwnSlots:
+    """The same of the unit of the softmax's invariants."""
+    names = [name for name in OwnSlots._fields if name != "mask"]
+    found = {name: machine.inventory.offsets.get(f"softmax_{name}", -1) for name in names}
+    return OwnSlots(**found, mask=(1 << machine.deviation_bits(machine.invariants)) - 1)
 
 
 def shape(machine: FusedMachine, n_queries: int, n_keys: int) -> Shape:
@@ -53,9 +61,7 @@ def shape(machine: FusedMachine, n_queries: int, n_keys: int) -> Shape:
         query_tile_mask=(1 << machine.query_tile_bits) - 1,
         bound_mask=(1 << machine.bound_bits) - 1,
         bound_bits=machine.bound_bits,
-        window=machine.window,
         deviation_mask=(1 << machine.deviation_bits(check)) - 1,
-        softmax_mask=(1 << machine.deviation_bits(machine.invariants)) - 1,
         watch=machine.watch,
     )
 

@@ -29,7 +29,7 @@ from accel_sim.fused.column import (
     weights,
 )
 from accel_sim.fused.step import first_sums, later_sums
-from accel_sim.fused.watched import Watched, watch_query, watched
+from accel_sim.fused.watched import RESIDUAL, TOLD, Watched, watch_query, watched
 from accel_sim.machines.fused import FusedMachine
 from accel_sim.numerics.arithmetic import add, maximum, mul, sub
 from accel_sim.numerics.jit import inner, kernel
@@ -232,12 +232,12 @@ def result_of(machine: FusedMachine, job: Any, x: Values, f: Rules) -> RunResult
             pred = act = 0.0
     if machine.watch:
         limit = limit_of(job, "softmax_invariants")
-        for query, residual in enumerate(x.watched.residual.tolist()):
+        for query, residual in enumerate(x.watched.table[:, RESIDUAL].tolist()):
             cycle = timing.read_out_cycle(query)
             comparisons.append(Comparison(cycle, residual, limit, np.nan, np.nan, False, "softmax_invariants"))
     told = in_order(machine, comparisons)
     if machine.watch:
-        x.watched.told[:] = [i for i, c in enumerate(told) if c.unit == "softmax_invariants"]
+        x.watched.table[:, TOLD] = [i for i, c in enumerate(told) if c.unit == "softmax_invariants"]
     raised = [first_alarm([c for c in told if c.unit == unit.kind], policy_of(job, unit.kind))
               for unit in machine.units]
     alarm = min((c.cycle + 1 for c in raised if c is not None), default=None)

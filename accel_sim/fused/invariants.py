@@ -5,7 +5,7 @@ An observer: nothing of the datapath depends on it. `accel_sim.fused.watched` ha
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,25 @@ from accel_sim.machines.fused_timing import NORM
 from accel_sim.numerics.arithmetic import maximum, sub
 from accel_sim.numerics.jit import inner
 from accel_sim.numerics.rounding import quiet
+
+
+class OwnSlots(NamedTuple):
+    """First slot of every register array of the unit, without `softmax_` before its name; −1 for what it does not have.
+    mask: of the deviations, 0 without a statistical threshold."""
+
+    m: int
+    excess: int
+    bound: int
+    keys: int
+    residual: int
+    judge: int
+    threshold: int
+    enable: int
+    alarm: int
+    small_threshold: int
+    frequent: int
+    deviations: int
+    mask: int
 
 
 @inner
@@ -45,11 +64,11 @@ def observe(masked: Any, score: Any, m: Any, after: Any, copy: Any, excess: Any,
 
 
 @inner
-def read_out(state: Any, s: Any, g: Any, f: Any, env: Any, log: Any, compared: Any, cycle: Any) -> Any:
+def read_out(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, log: Any, compared: Any, cycle: Any) -> Any:
     """The column that LseNorm reads out in this cycle, −1 for none: its residual is formed, and is to be judged if it
     has a query. `compared`, `cycle`: places in env."""
     column = int(state[s.timer])
-    state[s.softmax_judge] = 0.0
+    state[y.judge] = 0.0
     if int(state[s.phase]) != NORM or column >= g.size:
         return -1
     if int(state[s.query_tile]) * g.size + column >= g.n_queries:
@@ -57,15 +76,15 @@ def read_out(state: Any, s: Any, g: Any, f: Any, env: Any, log: Any, compared: A
     r = f.checker
     excess = 0.0
     if g.watch & (WATCH_SCORE | WATCH_MAX):
-        excess = maximum(quiet(state[s.softmax_excess + column], r), 0.0)
+        excess = maximum(quiet(state[y.excess + column], r), 0.0)
     if g.watch & WATCH_MAX:
-        copy, m = quiet(state[s.softmax_m + column], f.sum), quiet(state[s.new_max + column], f.sum)
+        copy, m = quiet(state[y.m + column], f.sum), quiet(state[s.new_max + column], f.sum)
         excess = maximum(excess, violation(copy, m, r))
     if g.watch & WATCH_SUM and state[s.bound + column] != 0.0:
-        excess = outside(excess, quiet(state[s.l + column], f.sum), state[s.softmax_keys], r)
-    state[s.softmax_residual] = excess
-    state[s.softmax_judge] = 1.0
-    note(excess, state[s.softmax_threshold], env, log, compared, cycle)
+        excess = outside(excess, quiet(state[s.l + column], f.sum), state[y.keys], r)
+    state[y.residual] = excess
+    state[y.judge] = 1.0
+    note(excess, state[y.threshold], env, log, compared, cycle)
     return column
 
 
@@ -86,23 +105,23 @@ def note(residual: Any, limit: Any, env: Any, log: Any, compared: Any, cycle: An
 
 
 @inner
-def cleared(state: Any, s: Any, g: Any, column: Any) -> None:
+def cleared(state: Any, y: Any, watch: Any, column: Any) -> None:
     """A column that has been read out begins again, whatever its compare unit did in that cycle."""
-    if g.watch & (WATCH_SCORE | WATCH_MAX):
-        state[s.softmax_excess + column] = 0.0
-    if g.watch & WATCH_MAX:
-        state[s.softmax_m + column] = -np.inf
+    if watch & (WATCH_SCORE | WATCH_MAX):
+        state[y.excess + column] = 0.0
+    if watch & WATCH_MAX:
+        state[y.m + column] = -np.inf
 
 
 @inner
-def judge(state: Any, s: Any, g: Any) -> None:
+def judge(state: Any, y: Any) -> None:
     """The unit's alarm, from what its residual holds."""
-    if state[s.softmax_judge] == 0.0 or state[s.softmax_enable] == 0.0:
+    if state[y.judge] == 0.0 or state[y.enable] == 0.0:
         return
-    residual = state[s.softmax_residual]
-    if exceeds(residual, state[s.softmax_threshold]):
-        state[s.softmax_alarm] = 1.0
-    if g.softmax_mask > 0 and exceeds(residual, state[s.softmax_small_threshold]):
-        state[s.softmax_deviations] = min(state[s.softmax_deviations] + 1.0, np.float64(g.softmax_mask))
-        if state[s.softmax_deviations] >= state[s.softmax_frequent]:
-            state[s.softmax_alarm] = 1.0
+    residual = state[y.residual]
+    if exceeds(residual, state[y.threshold]):
+        state[y.alarm] = 1.0
+    if y.mask > 0 and exceeds(residual, state[y.small_threshold]):
+        state[y.deviations] = min(state[y.deviations] + 1.0, np.float64(y.mask))
+        if state[y.deviations] >= state[y.frequent]:
+            state[y.alarm] = 1.0

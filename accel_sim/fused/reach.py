@@ -28,7 +28,19 @@ from accel_sim.fused.column import (
     sum_of_weights,
     weights,
 )
-from accel_sim.fused.watched import is_seen_by, rest_watched, tile_watched, with_sum
+from accel_sim.fused.watched import (
+    AT_END,
+    HERE,
+    KEYS,
+    RESIDUAL,
+    SO_FAR,
+    TILES,
+    TOLD,
+    is_seen_by,
+    rest_watched,
+    tile_watched,
+    with_sum,
+)
 from accel_sim.fused.waves import Strike, run_waves, struck_value
 from accel_sim.machines.fused import WATCH_MAX, WATCH_SCORE
 from accel_sim.machines.fused_edits import COPY, DEAD, LIMIT, LOWER, QUERY, WORST, edit_of_left
@@ -44,9 +56,9 @@ class Scratch(NamedTuple):
     """Room of one fault, all float64 but changed and only.
 
     w: a wave state. changed (N,) uint8, rows (N, N + C): the block's changed queries; only (1,) int64: the only
-    dimension of them that is changed (and valid), −1: all. residual, limit (n,): golden between faults. value (2,): the
-    struck value before and after. beyond (1,): score of a key that does not exist. end (1,): l of a query at the end. l
-    (1,), p, row, s, q (N,), tree (⌈N/2⌉,), o, arrive, roots, scores, zeros (N + C,), all_scores (N_keys,).
+    dimension of them that is changed (and valid), −1: all. residual, limit (n,): golden between faults. value (3,): the
+    struck value before and after; l of a query at the end. beyond (1,): score of a key that does not exist. l (1,), p,
+    row, s, q (N,), tree (⌈N/2⌉,), o, arrive, roots, scores, zeros (N + C,), all_scores (N_keys,).
     """
 
     w: Any
@@ -69,7 +81,6 @@ class Scratch(NamedTuple):
     zeros: Any
     beyond: Any
     only: Any
-    end: Any
 
 
 @inner
@@ -138,32 +149,30 @@ def to_the_end(query: Any, tile: Any, new: Any, old: Any, l: Any, o: Any, x: Any
         products(w.arrive, p, x.v[first:last], f)
         accumulate_row(w.o, a, w.arrive, at == 0, f)
         golden = same(new, x.new_max[query, at])
-    w.end[0] = l
+    w.value[2] = l
     return l
 
 
 @inner
 def note_residual(query: Any, excess: Any, sees: Any, x: Any, f: Any, w: Any) -> Any:
-    """Mark the comparison of a query's invariants as changed, if it is: the excess at the read-out, l in w.end."""
-    residual = with_sum(excess, w.end[0], sees, x.watched.keys, x.watched, f)
-    if same(residual, x.watched.residual[query]):
+    """Mark the comparison of a query's invariants as changed, if it is: the excess at the read-out, l in w.value."""
+    residual = with_sum(excess, w.value[2], sees, x.watched.table[query, KEYS], x.watched.what, f)
+    if same(residual, x.watched.table[query, RESIDUAL]):
         return MASKED
-    w.residual[x.watched.told[query]] = residual
+    w.residual[int(x.watched.table[query, TOLD])] = residual
     return CHANGED
 
 
 @inner
 def golden_end(query: Any, x: Any, w: Any) -> None:
     """Until something else is known, a query's sum of weights is the fault-free one."""
-    w.end[0] = x.l[query, x.l.shape[1] - 1]
+    w.value[2] = x.l[query, x.l.shape[1] - 1]
 
 
 @inner
 def note_sum(query: Any, x: Any, f: Any, w: Any) -> Any:
     """The same of a query in which at most the sum of the weights is another."""
-    if x.watched.what == 0:
-        return MASKED
-    return note_residual(query, x.watched.excess[query], x.allowed[query] > 0, x, f, w)
+    return note_residual(query, x.watched.table[query, AT_END], x.allowed[query] > 0, x, f, w)
 
 
 @inner
@@ -171,9 +180,7 @@ def note_edit(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any,
               w: Any) -> Any:
     """The same of a query whose tile is under an edit."""
     y = x.watched
-    if y.what == 0:
-        return MASKED
-    excess = y.excess[query]
+    excess = y.table[query, AT_END]
     if y.what & (WATCH_MAX | WATCH_SCORE) and is_seen_by(kind):
         excess, copy, new = tile_watched(query, tile, kind, row, at, changed, k, x, n, f, w)
         excess = rest_watched(query, tile + 1, excess, copy, new, x, n, f)
@@ -256,7 +263,9 @@ def replay_edit(tile: Any, column: Any, kind: Any, row: Any, at: Any, changed: A
         changed = struck(x.q[query, row], k, w)
     delta, total, new, old, which = tile_again(query, tile, kind, row, at, changed, k, x, n, t, f, w)
     status = after_tile(query, column, tile, delta, total, which, new, old, x, n, t, f, w)
-    return max(status, note_edit(query, tile, kind, row, at, changed, k, x, n, f, w))
+    if x.watched.what != 0:
+        status = max(status, note_edit(query, tile, kind, row, at, changed, k, x, n, f, w))
+    return status
 
 
 @inner
@@ -303,7 +312,9 @@ def replay_arrival(tile: Any, step: Any, column: Any, k: Any, x: Any, clock: Any
     golden = x.new_max[query, tile]
     golden_end(query, x, w)
     status = after_tile(query, column, tile, delta, total, which, golden, golden, x, n, t, f, w)
-    return max(status, note_sum(query, x, f, w))
+    if x.watched.what != 0:
+        status = max(status, note_sum(query, x, f, w))
+    return status
 
 
 @inner
@@ -316,7 +327,7 @@ def replay_accumulator(tile: Any, code: Any, step: Any, dim: Any, column: Any, k
         return MASKED
     golden = x.new_max[query, tile]
     if code == LATE_TOTAL:
-        w.end[0] = struck(x.l[query, tile], k, w)
+        w.value[2] = struck(x.l[query, tile], k, w)
         return note_sum(query, x, f, w)
     if code != FACTOR and dim >= 0:
         return after_output(query, column, tile, dim, struck(x.o[query, tile, dim], k, w), x, f, w)
@@ -352,7 +363,9 @@ def replay_accumulator(tile: Any, code: Any, step: Any, dim: Any, column: Any, k
     l = to_the_end(query, tile + 1, golden, golden, l, w.o, x, n, t, f, w)  # noqa: E741
     normalise(w.rows[column], w.o, reciprocal(l, f), f)
     status = note_row(query, column, x, w)
-    return max(status, note_sum(query, x, f, w))
+    if x.watched.what != 0:
+        status = max(status, note_sum(query, x, f, w))
+    return status
 
 
 @inner
@@ -414,7 +427,7 @@ def replay_columns(tile: Any, first: Any, last: Any, k: Any, ports: Any, snapsho
         over = k.row
     if x.watched.what & (WATCH_MAX | WATCH_SCORE):
         for c in range(first, stop):
-            if not same(x.watched.worst[block * n + c, key_tile], 0.0):
+            if not same(x.watched.table[block * n + c, TILES + 2 * key_tile + HERE], 0.0):
                 over = program.waves  # where something is violated anyway, all of the tile is to be seen
     gap = 1
     golden = False
@@ -447,7 +460,7 @@ def replay_columns(tile: Any, first: Any, last: Any, k: Any, ports: Any, snapsho
             continue
         excess = w.w[at.excess + c]
         if key_tile > 0:
-            excess = maximum(excess, x.watched.so_far[query, key_tile - 1])
+            excess = maximum(excess, x.watched.table[query, TILES + 2 * (key_tile - 1) + SO_FAR])
         excess = rest_watched(query, key_tile + 1, excess, copy, new, x, n, f)
         sees = x.allowed[query] > 0
         if key_tile == clock.tiles - 1 and not golden:

@@ -16,7 +16,7 @@ from accel_sim.engines.replay.types import FALL_BACK, Faults, Outcomes
 from accel_sim.faults.outcome import sum_of_squares
 from accel_sim.fused.arithmetic import rules
 from accel_sim.fused.behind import Comparisons, Rear
-from accel_sim.fused.build import around, initial_state, limit_of, policy_of, shape, slots
+from accel_sim.fused.build import around, initial_state, limit_of, own_slots, policy_of, shape, slots
 from accel_sim.fused.golden import comparison_blocks, constants, golden_values, result_of, sum_block
 from accel_sim.fused.reach import Scratch
 from accel_sim.fused.replay_kernel import fill_rear, ready_tile, replay_tile
@@ -121,15 +121,14 @@ class FusedReplay:
         units = np.array([UNITS.index(c.unit) for c in done], dtype=np.int64)
         for index, block in zip(np.flatnonzero(units == 0).tolist(), ends, strict=True):
             at_block[block] = index
-        policies = [policy_of(self.job, unit) for unit in UNITS]
         head = len(ends) < blocks
         before = np.zeros((blocks, 2))
         for block in range(1, blocks if ends and head else 0):
             pred, act = before[block - 1]
             before[block] = sum_block(x.root[block - 1], machine.size, pred, act, self._rules)
         return Comparisons(
-            at_block=at_block, unit=units, small=np.array([small for small, _ in policies]),
-            frequent=np.array([frequent for _, frequent in policies], dtype=np.int64),
+            at_block=at_block, unit=units,
+            policy=np.array([policy_of(self.job, unit) for unit in UNITS], dtype=np.float64),
             cycle=np.array([c.cycle for c in done], dtype=np.int64),
             residual=np.array([c.residual for c in done], dtype=np.float64),
             limit=np.array([c.limit for c in done], dtype=np.float64),
@@ -142,11 +141,11 @@ class FusedReplay:
         n, width, at = self.machine.size, self.machine.size + self.machine.columns, self._layout
         scratch = Scratch(
             w=np.zeros(at.size), changed=np.zeros(n, np.uint8), rows=np.zeros((n, width)), p=np.zeros(n),
-            value=np.full(2, np.nan), o=np.zeros(width), l=np.zeros(1), arrive=np.zeros(width), row=np.zeros(n),
+            value=np.full(3, np.nan), o=np.zeros(width), l=np.zeros(1), arrive=np.zeros(width), row=np.zeros(n),
             tree=np.zeros((n + 1) // 2), roots=np.zeros(width), residual=self._compare.residual.copy(),
             limit=self._compare.limit.copy(), scores=np.zeros(width), s=np.zeros(n), q=np.zeros(n),
             all_scores=np.zeros(self._x.s.shape[1]), zeros=np.zeros(width), beyond=np.zeros(1),
-            only=np.full(1, -1, np.int64), end=np.zeros(1),
+            only=np.full(1, -1, np.int64),
         )
         room = Room(*(np.zeros(n) for _ in Room._fields))
         return scratch, room, Arrived(np.zeros(n), np.zeros(n), np.zeros((width, n)))
@@ -157,7 +156,8 @@ class FusedReplay:
         chosen = [np.arange(inventory.offsets[r.name], inventory.offsets[r.name] + r.size) for r in mine]
         places_behind = np.concatenate(chosen)
         rear = Rear(
-            state=initial_state(machine, self.job), start=np.zeros((self._clock.blocks, places_behind.size)),
+            own=own_slots(machine), state=initial_state(machine, self.job),
+            start=np.zeros((self._clock.blocks, places_behind.size)),
             slots=places_behind, window=machine.durations.norm + machine.levels + 4, o=self.golden.output.copy(),
             env=np.zeros(ENV_SIZE, np.int64), log=self._around.comparisons,
         )

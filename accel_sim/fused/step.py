@@ -82,7 +82,8 @@ HEAD, QUERY_BLOCK = range(2)
 
 
 class Slots(NamedTuple):
-    """First slot of every register array; −1 for what the machine does not have."""
+    """First slot of every register array; −1 for what the machine does not have. `frequent` and `deviations` follow
+    `small_threshold`; the softmax's invariants have `OwnSlots` (every call pays for each of them)."""
 
     phase: int
     timer: int
@@ -137,27 +138,13 @@ class Slots(NamedTuple):
     alarm: int
     first: int
     small_threshold: int
-    frequent: int
-    deviations: int
-    softmax_m: int
-    softmax_excess: int
-    softmax_bound: int
-    softmax_keys: int
-    softmax_residual: int
-    softmax_judge: int
-    softmax_threshold: int
-    softmax_enable: int
-    softmax_alarm: int
-    softmax_small_threshold: int
-    softmax_frequent: int
-    softmax_deviations: int
 
 
 class Shape(NamedTuple):
     """Sizes, as scalars: of the array, of the head, of the phases (see `Durations`), and masks of the counters.
 
-    window: there is a `first`, beside the bound in what is bound_bits above it. deviation_mask, softmax_mask: of the
-    units' deviations, 0 without a statistical threshold. watch: see `FusedMachine.watch`.
+    bound_bits: of a bound; the first key is above it in what goes beside LOAD_BOUND. deviation_mask: of the fused
+    output unit's deviations, 0 without a statistical threshold. watch: see `FusedMachine.watch`.
     """
 
     size: int
@@ -185,9 +172,7 @@ class Shape(NamedTuple):
     query_tile_mask: int
     bound_mask: int
     bound_bits: int
-    window: bool
     deviation_mask: int
-    softmax_mask: int
     watch: int
 
 
@@ -361,19 +346,20 @@ def fetch(state: Any, s: Any, g: Any, around: Any) -> None:
 
 
 @inner
-def is_masked(arg: Any, bound: Any, first: Any, g: Any) -> Any:
-    """Whether a column's query may not attend to the key beside ROW_MAX."""
-    key = arg & g.bound_mask
+def is_masked(key: Any, bound: Any, first: Any) -> Any:
+    """Whether a column's query may not attend to a key."""
     return key >= bound or key < first
 
 
 @inner
-def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any, first: Any, out: Any, g: Any, f: Any,
-                 around: Any) -> Any:
-    """(new_max, old_max, bound, first, cmp_out, what goes on to the right beside the command) of one compare unit."""
+def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any, first: Any, out: Any, bits: Any,
+                 lines: Any, f: Any) -> Any:
+    """(new_max, old_max, bound, first, cmp_out, what goes on to the right beside the command) of one compare unit.
+    bits: of a bound; lines (2, P): of 2^x in the array."""
     onward = arg
+    below = (np.int64(1) << bits) - 1
     if cmd == ROW_MAX:
-        if is_masked(arg, bound, first, g):
+        if is_masked(arg & below, bound, first):
             out = -np.inf
         else:
             x = quiet(score, f.sum)
@@ -387,19 +373,19 @@ def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any,
     elif cmd == PUT_ZERO:
         out = 0.0
     elif cmd == PUT_PIECE:
-        out = around.in_array[1, arg & (g.pieces - 1)]
+        out = lines[1, arg & (lines.shape[1] - 1)]
     elif cmd == RESET:
         new = -np.inf
         old = -np.inf
     elif cmd == LOAD_BOUND:
-        onward = bound | (first << g.bound_bits)
-        bound = arg & g.bound_mask
-        first = arg >> g.bound_bits
+        onward = bound | (first << bits)
+        bound = arg & below
+        first = arg >> bits
     return new, old, bound, first, out, onward
 
 
 @inner
-def compare_units(state: Any, s: Any, g: Any, f: Any, around: Any, port_cmd: Any, port_arg: Any) -> None:
+def compare_units(state: Any, s: Any, y: Any, g: Any, f: Any, around: Any, port_cmd: Any, port_arg: Any) -> None:
     """All compare units, from the right, so that each still sees what its left neighbour held."""
     for c in range(g.size - 1, -1, -1):
         cmd, arg = port_cmd, port_arg
@@ -408,24 +394,25 @@ def compare_units(state: Any, s: Any, g: Any, f: Any, around: Any, port_cmd: Any
         onward = arg
         if cmd != NO_COMMAND:
             held = int(state[s.bound + c])
-            lowest = int(state[s.first + c]) if g.window else 0
+            lowest = int(state[s.first + c]) if s.first >= 0 else 0
             m = state[s.new_max + c]
             new, old, bound, first, out, onward = compare_unit(
-                cmd, arg, state[s.up + c], m, state[s.old_max + c], held, lowest, state[s.cmp_out + c], g, f, around)
+                cmd, arg, state[s.up + c], m, state[s.old_max + c], held, lowest, state[s.cmp_out + c],
+                np.int64(g.bound_bits), around.in_array, f)
             state[s.new_max + c] = new
             state[s.old_max + c] = old
             state[s.bound + c] = bound
-            if g.window:
+            if s.first >= 0:
                 state[s.first + c] = first
             state[s.cmp_out + c] = out
             if cmd == ROW_MAX and g.watch & (WATCH_MAX | WATCH_SCORE):
-                own = state[s.softmax_m + c] if g.watch & WATCH_MAX else 0.0
-                limit = state[s.softmax_bound] if g.watch & WATCH_SCORE else 0.0
-                own, excess = observe(is_masked(arg, held, lowest, g), state[s.up + c], m, new, own,
-                                      state[s.softmax_excess + c], limit, g.watch, f)
-                state[s.softmax_excess + c] = excess
+                own = state[y.m + c] if g.watch & WATCH_MAX else 0.0
+                limit = state[y.bound] if g.watch & WATCH_SCORE else 0.0
+                own, excess = observe(is_masked(arg & g.bound_mask, held, lowest), state[s.up + c], m, new, own,
+                                      state[y.excess + c], limit, g.watch, f)
+                state[y.excess + c] = excess
                 if g.watch & WATCH_MAX:
-                    state[s.softmax_m + c] = own
+                    state[y.m + c] = own
         if c < g.size - 1:
             state[s.cmp_cmd + c] = cmd
             state[s.cmp_arg + c] = onward
@@ -748,8 +735,9 @@ def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> Non
         if exceeds(state[s.residual], state[s.limit]):
             state[s.alarm] = 1.0
         if g.deviation_mask > 0 and exceeds(state[s.residual], state[s.small_threshold]):
-            state[s.deviations] = min(state[s.deviations] + 1.0, np.float64(g.deviation_mask))
-            if state[s.deviations] >= state[s.frequent]:
+            frequent, deviations = s.small_threshold + 1, s.small_threshold + 2
+            state[deviations] = min(state[deviations] + 1.0, np.float64(g.deviation_mask))
+            if state[deviations] >= state[frequent]:
                 state[s.alarm] = 1.0
     state[s.judge] = state[s.compare]
     pred, act = state[s.pred], state[s.act]
@@ -796,30 +784,30 @@ def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> Non
 
 
 @inner
-def alarmed(state: Any, s: Any, g: Any) -> Any:
-    """Whether the alarm of some check unit reads 1."""
-    return (g.columns > 0 and state[s.alarm] != 0.0) or (g.watch > 0 and state[s.softmax_alarm] != 0.0)
+def alarmed(state: Any, alarm: Any, softmax_alarm: Any) -> Any:
+    """Whether one of the alarms, by slot (−1: there is none), reads 1."""
+    return (alarm >= 0 and state[alarm] != 0.0) or (softmax_alarm >= 0 and state[softmax_alarm] != 0.0)
 
 
 @inner
-def step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, ports: Any) -> None:
+def step(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, ports: Any) -> None:
     """One cycle. ports (N,): room for what the left edge delivers."""
     phase, timer = int(state[s.phase]), int(state[s.timer])
     if g.columns > 0:
         check_step(state, s, g, f, env, around)
     column = -1
     if g.watch > 0:
-        judge(state, s, g)
-        column = read_out(state, s, g, f, env, around.comparisons, COMPARED, CYCLE)
+        judge(state, y)
+        column = read_out(state, s, y, g, f, env, around.comparisons, COMPARED, CYCLE)
     store(state, s, g, env, around)
     bottom_edge(state, s, g, around.line, around.spare)
     accumulate(state, s, g, f, around, around.spare)
     for c in range(g.size):
         around.above[c] = state[s.cmp_out + c]
     arg = argument(phase, timer, int(state[s.key_tile]), int(state[s.query_tile]), g, around.allowed)
-    compare_units(state, s, g, f, around, command(phase, timer, g), arg)
+    compare_units(state, s, y, g, f, around, command(phase, timer, g), arg)
     if column >= 0:
-        cleared(state, s, g, column)
+        cleared(state, y, g.watch, column)
     left_edge(state, s, g, f, around, ports)
     array(state, s, g, f, around, ports, down_word(phase, timer, g), up_word(phase, timer, g),
           side_word(phase, timer, g))

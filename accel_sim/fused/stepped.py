@@ -19,7 +19,7 @@ from accel_sim.engines.result import Comparison, RunResult
 from accel_sim.engines.stepped import Injection, strike
 from accel_sim.faults.fault import Fault, FaultArrays, fault_arrays
 from accel_sim.fused.arithmetic import rules
-from accel_sim.fused.build import around, in_order, initial_state, shape, slots
+from accel_sim.fused.build import around, in_order, initial_state, own_slots, shape, slots
 from accel_sim.fused.step import (
     ALARM_CYCLE,
     COMPARED,
@@ -42,7 +42,7 @@ _LIMIT, _DONE, _BLOCK = 1, 0, 2
 
 
 @kernel
-def advance(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, faults: Any, ports: Any, limit: int,
+def advance(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, faults: Any, ports: Any, limit: int,
             stop_at_block: bool) -> int:
     """Run until done (returns 0), until cycle `limit` (1), or until a query tile is about to begin (2)."""
     pending = faults.cycle.shape[0] > 0
@@ -51,16 +51,16 @@ def advance(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, faults: A
             return _LIMIT
         if pending:
             pending = strike(state, faults, env[CYCLE])
-        if env[ALARM_CYCLE] < 0 and alarmed(state, s, g):
+        if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, y.alarm):
             env[ALARM_CYCLE] = env[CYCLE]
         if int(state[s.phase]) >= DONE:
             return _DONE  # a strike has ended the run: this cycle is not executed
-        step(state, s, g, f, env, around, ports)
+        step(state, s, y, g, f, env, around, ports)
         env[CYCLE] += 1
         begins = int(state[s.phase]) == LOAD and state[s.timer] == 0.0 and state[s.key_tile] == 0.0
         if stop_at_block and begins:
             return _BLOCK
-    if env[ALARM_CYCLE] < 0 and alarmed(state, s, g):
+    if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, y.alarm):
         env[ALARM_CYCLE] = env[CYCLE]
     return _DONE
 
@@ -90,7 +90,7 @@ class SteppedFused:
         self.machine = machine
         self.job = job
         self.timing = machine.timing(n_queries, n_keys)
-        self._slots = slots(machine)
+        self._slots, self._own = slots(machine), own_slots(machine)
         self._shape = shape(machine, n_queries, n_keys)
         self._rules = rules(machine)
         self._ports = np.zeros(machine.size)
@@ -172,8 +172,8 @@ class SteppedFused:
         return initial_state(self.machine, self.job), env, around(self.machine, self.job)
 
     def _advance(self, state: State, env: Env, outside: Around, faults: FaultArrays, limit: int, stop: bool) -> int:
-        return int(advance(state, self._slots, self._shape, self._rules, env, outside, faults, self._ports, limit,
-                           stop))
+        return int(advance(state, self._slots, self._own, self._shape, self._rules, env, outside, faults, self._ports,
+                           limit, stop))
 
     def _result(self, env: Env, outside: Around, code: int) -> RunResult:
         count = min(int(env[COMPARED]), outside.comparisons.shape[0])

@@ -22,31 +22,27 @@ from accel_sim.numerics.rounding import quiet
 
 
 class Watched(NamedTuple):
-    """The fault-free run as the unit sees it. T key tiles; the arrays are empty without the unit.
-
-    what: see `FusedMachine.watch`. limit: of the scores. keys: of the head. beyond (Nq,): score of a key that does not
-    exist, in the last tile. worst (Nq, T): largest violation in a tile; so_far (Nq, T): in all up to it; excess (Nq,):
-    in all and at the read-out, but for the sum; residual (Nq,): with it. told (Nq,) int64: which comparison of the
-    head is the query's.
-    """
+    """The fault-free run as the unit sees it. what: see `FusedMachine.watch`. table (Nq, 6 + 2 T), of T key tiles: see
+    below; empty without the unit. (One array, as every call pays for each.)"""
 
     what: int
-    limit: float
-    keys: float
-    beyond: NDArray[np.float64]
-    worst: NDArray[np.float64]
-    so_far: NDArray[np.float64]
-    excess: NDArray[np.float64]
-    residual: NDArray[np.float64]
-    told: NDArray[np.int64]
+    table: NDArray[np.float64]
+
+
+BEYOND, AT_END, RESIDUAL, TOLD, SCORES, KEYS, TILES = range(7)
+"""Columns of the table: score of a key that does not exist, in the last tile; the largest violation at the read-out,
+but for the sum; the residual, with it; number of the comparison; the bound of scores and the number of keys, of the
+head; then two for each tile:"""
+
+HERE, SO_FAR = range(2)
+"""the largest violation in it, and in all up to it."""
 
 
 def watched(watch: int, limit: float, n_queries: int, n_keys: int, tiles: int) -> Watched:
     """Room for a head."""
-    queries = n_queries if watch else 0
-    beyond, excess, residual = (np.zeros(queries) for _ in range(3))
-    worst, so_far = (np.zeros((queries, tiles)) for _ in range(2))
-    return Watched(watch, limit, float(n_keys), beyond, worst, so_far, excess, residual, np.zeros(queries, np.int64))
+    table = np.zeros((n_queries if watch else 0, TILES + 2 * tiles))
+    table[:, SCORES], table[:, KEYS] = limit, n_keys
+    return Watched(watch, table)
 
 
 @inner
@@ -64,13 +60,13 @@ def struck_and_noted(before: Any, k: Any, w: Any) -> Any:
 
 
 @inner
-def key_watched(excess: Any, copy: Any, new: Any, score: Any, masked: Any, y: Any, f: Any) -> Any:
+def key_watched(excess: Any, copy: Any, new: Any, score: Any, masked: Any, limit: Any, what: Any, f: Any) -> Any:
     """(excess, copy, new) after one more key."""
     score = quiet(score, f.sum)
-    if y.what & WATCH_SCORE:
-        excess = maximum(quiet(excess, f.checker), violation(abs(score), quiet(y.limit, f.checker), f.checker))
+    if what & WATCH_SCORE:
+        excess = maximum(quiet(excess, f.checker), violation(abs(score), quiet(limit, f.checker), f.checker))
     if not masked:
-        if y.what & WATCH_MAX:
+        if what & WATCH_MAX:
             fallen = violation(quiet(copy, f.sum), quiet(new, f.sum), f.checker)
             excess = maximum(quiet(excess, f.checker), fallen)
         new = maximum(quiet(new, f.sum), score)
@@ -79,18 +75,18 @@ def key_watched(excess: Any, copy: Any, new: Any, score: Any, masked: Any, y: An
 
 
 @inner
-def read_again(excess: Any, copy: Any, new: Any, y: Any, f: Any) -> Any:
+def read_again(excess: Any, copy: Any, new: Any, what: Any, f: Any) -> Any:
     """The largest violation of a query at its read-out, but for the sum."""
     excess = maximum(quiet(excess, f.checker), 0.0)
-    if y.what & WATCH_MAX:
+    if what & WATCH_MAX:
         excess = maximum(excess, violation(quiet(copy, f.sum), quiet(new, f.sum), f.checker))
     return excess
 
 
 @inner
-def with_sum(excess: Any, l: Any, sees: Any, keys: Any, y: Any, f: Any) -> Any:  # noqa: E741
+def with_sum(excess: Any, l: Any, sees: Any, keys: Any, what: Any, f: Any) -> Any:  # noqa: E741
     """The residual: with how far the sum of weights l lies outside 1 … keys, for a query that may see a key."""
-    if not (y.what & WATCH_SUM and sees):
+    if not (what & WATCH_SUM and sees):
         return excess
     total = quiet(l, f.sum)
     return maximum(maximum(excess, violation(1.0, total, f.checker)), violation(total, keys, f.checker))
@@ -103,20 +99,22 @@ def watch_query(i: Any, x: Any, n: Any, f: Any) -> None:
     n_keys, tiles = x.s.shape[1], x.delta.shape[1]
     if y.what & WATCH_SCORE and n_keys < tiles * n:
         for r in range(n - 1, -1, -1):
-            y.beyond[i] = one_step(x.q[i, r], 0.0, y.beyond[i], f)
+            y.table[i, BEYOND] = one_step(x.q[i, r], 0.0, y.table[i, BEYOND], f)
     so_far, new = 0.0, -np.inf
     for tile in range(tiles):
         first = tile * n
         worst, copy = 0.0, new
         for j in range(n):
             key = first + j
-            score = x.s[i, key] if key < n_keys else y.beyond[i]
-            worst, copy, new = key_watched(worst, copy, new, score, key >= x.allowed[i] or key < x.first[i], y, f)
+            score = x.s[i, key] if key < n_keys else y.table[i, BEYOND]
+            masked = key >= x.allowed[i] or key < x.first[i]
+            worst, copy, new = key_watched(worst, copy, new, score, masked, y.table[i, SCORES], y.what, f)
         so_far = maximum(so_far, worst)
-        y.worst[i, tile] = worst
-        y.so_far[i, tile] = so_far
-    y.excess[i] = read_again(so_far, new, new, y, f)
-    y.residual[i] = with_sum(y.excess[i], x.l[i, tiles - 1], x.allowed[i] > 0, y.keys, y, f)
+        y.table[i, TILES + 2 * tile + HERE] = worst
+        y.table[i, TILES + 2 * tile + SO_FAR] = so_far
+    y.table[i, AT_END] = read_again(so_far, new, new, y.what, f)
+    y.table[i, RESIDUAL] = with_sum(y.table[i, AT_END], x.l[i, tiles - 1], x.allowed[i] > 0,
+                                    y.table[i, KEYS], y.what, f)
 
 
 @inner
@@ -152,7 +150,7 @@ def tile_watched(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: A
     first = tile * n
     new = x.new_max[query, tile - 1] if tile > 0 else -np.inf
     copy = new
-    excess = y.so_far[query, tile - 1] if tile > 0 else 0.0
+    excess = y.table[query, TILES + 2 * (tile - 1) + SO_FAR] if tile > 0 else 0.0
     for j in range(n + 1):
         if j == min(at, n):
             if kind == NEW:
@@ -167,11 +165,11 @@ def tile_watched(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: A
         stop = changed if kind == LIMIT and j >= at else x.allowed[query]
         start = changed if kind == LOWER and j >= at else x.first[query]
         masked = key >= stop or key < start
-        score = x.s[query, key] if key < x.s.shape[1] else y.beyond[query]
+        score = x.s[query, key] if key < x.s.shape[1] else y.table[query, BEYOND]
         reached = (kind == QUERY and j >= at) or (kind in (KEY, PARTIAL) and j == at)
         if reached and (y.what & WATCH_SCORE or not masked):
             score = score_passing(query, key, kind, row, changed, k, x, n, f, w)
-        excess, copy, new = key_watched(excess, copy, new, score, masked, y, f)
+        excess, copy, new = key_watched(excess, copy, new, score, masked, y.table[query, SCORES], y.what, f)
     return excess, copy, new
 
 
@@ -183,12 +181,12 @@ def rest_watched(query: Any, tile: Any, excess: Any, copy: Any, new: Any, x: Any
     for at in range(tile, tiles):
         golden = x.new_max[query, at - 1] if at > 0 else -np.inf
         if is_bits(copy, golden) and is_bits(new, golden):
-            excess = maximum(quiet(excess, f.checker), y.worst[query, at])
+            excess = maximum(quiet(excess, f.checker), y.table[query, TILES + 2 * at + HERE])
             copy = new = x.new_max[query, at]
             continue
         for j in range(n):
             key = at * n + j
-            score = x.s[query, key] if key < x.s.shape[1] else y.beyond[query]
-            excess, copy, new = key_watched(excess, copy, new, score, key >= x.allowed[query] or key < x.first[query],
-                                            y, f)
-    return read_again(excess, copy, new, y, f)
+            score = x.s[query, key] if key < x.s.shape[1] else y.table[query, BEYOND]
+            masked = key >= x.allowed[query] or key < x.first[query]
+            excess, copy, new = key_watched(excess, copy, new, score, masked, y.table[query, SCORES], y.what, f)
+    return read_again(excess, copy, new, y.what, f)

@@ -151,21 +151,23 @@ def commands_of_wave(w: Any, at: Any, cmd: Any, arg: Any, first: Any, last: Any,
     """The compare units of a wave, from the right; arg reaches the first of them."""
     if cmd == NO_COMMAND:
         return
+    watched = cmd == ROW_MAX and g.watch & (WATCH_MAX | WATCH_SCORE) != 0
     for c in range(last - 1, first - 1, -1):
         own = arg
         if cmd == LOAD_BOUND and c > first:
             own = np.int64(w[at.bound + c - 1]) | (np.int64(w[at.first + c - 1]) << g.bound_bits)
         m, held, lowest = w[at.new_max + c], np.int64(w[at.bound + c]), np.int64(w[at.first + c])
         new, old, bound, lower, out, _ = compare_unit(
-            cmd, own, w[at.up + c], m, w[at.old_max + c], held, lowest, w[at.cmp_out + c], g, f, around)
+            cmd, own, w[at.up + c], m, w[at.old_max + c], held, lowest, w[at.cmp_out + c], np.int64(g.bound_bits),
+            around.in_array, f)
         w[at.new_max + c] = new
         w[at.old_max + c] = old
         w[at.bound + c] = bound
         w[at.first + c] = lower
         w[at.cmp_out + c] = out
-        if cmd == ROW_MAX and g.watch & (WATCH_MAX | WATCH_SCORE):
+        if watched:
             w[at.own_max + c], w[at.excess + c] = observe(
-                is_masked(own, held, lowest, g), w[at.up + c], m, new, w[at.own_max + c], w[at.excess + c],
+                is_masked(own & g.bound_mask, held, lowest), w[at.up + c], m, new, w[at.own_max + c], w[at.excess + c],
                 around.score_bound, g.watch, f)
 
 
