@@ -42,7 +42,8 @@ def head(m: FusedMachine, queries: int, keys: int) -> SimpleNamespace:
         return out.reshape(rows, m.size)
 
     return SimpleNamespace(q=operands(queries), k=operands(keys), v=operands(keys),
-                           bound=np.full(queries, keys - 1, dtype=np.int64), limits={"fused_output": 0.5})
+                           bound=np.full(queries, keys - 1, dtype=np.int64), first=np.zeros(queries, dtype=np.int64),
+                           limits={"fused_output": 0.5})
 
 
 def main() -> None:

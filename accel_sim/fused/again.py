@@ -31,6 +31,7 @@ from accel_sim.machines.fused_edits import (
     KEY,
     LIMIT,
     LOW,
+    LOWER,
     MINUS,
     NEW,
     OLD,
@@ -133,11 +134,12 @@ def scores_again(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: A
         if first + at < stop:
             scores(w.all_scores, w.q, x.k_t, first + at, stop, f)
             for j in range(first + at, stop):
-                different = different or not same_bits(w.all_scores[j], w.s[j - first])
+                seen = j >= x.first[query]
+                different = different or (seen and not same_bits(w.all_scores[j], w.s[j - first]))
                 w.s[j - first] = w.all_scores[j]
         return different
     key = first + at
-    if key >= stop:
+    if key >= stop or key < x.first[query]:
         if kind == PARTIAL and key < last:  # masked: noted, and never looked at
             score_again(query, key, kind, row, changed, k, x, f, w)
         return False
@@ -165,7 +167,7 @@ def golden_weights(query: Any, tile: Any, x: Any, n: Any, w: Any) -> None:
 def low_of(query: Any, tile: Any, j: Any, x: Any, n: Any, f: Any) -> Any:
     """The fault-free score of key j of a tile as it goes back into the array."""
     key = tile * n + j
-    if key >= x.allowed[query]:
+    if key >= x.allowed[query] or key < x.first[query]:
         return -np.inf
     return put_back(x.s[query, key], False, f)
 
@@ -213,16 +215,24 @@ def outputs_again(query: Any, tile: Any, start: Any, first: Any, x: Any, n: Any,
 
 
 @inner
+def masked_again(j: Any, kind: Any, at: Any, changed: Any, start: Any, allowed: Any) -> Any:
+    """Whether key j of a tile is masked for a query that may see keys from start to allowed, under an edit."""
+    lowest = changed if kind == LOWER and j >= at else start
+    return j >= (changed if kind == LIMIT and j >= at else allowed) or j < lowest
+
+
+@inner
 def tile_again(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any, k: Any, x: Any, n: Any, t: Any,
                f: Any, w: Any) -> Any:
     """(Δm, row sum, new maximum, old maximum, which outputs are others): the tile of a query under an edit, its outputs
-    in w.scores. changed: the value that a QUERY, KEY, ONE, SCALE, SLOPE, ONE_SUM, ELEMENT or LIMIT brings in."""
+    in w.scores. changed: the value that a QUERY, KEY, ONE, SCALE, SLOPE, ONE_SUM, ELEMENT, LIMIT or LOWER brings
+    in."""
     golden = x.new_max[query, tile]
     before = x.new_max[query, tile - 1] if tile > 0 else -np.inf
     new, old = golden, golden
     delta, total = x.delta[query, tile], x.total[query, tile]
     first, last = tile * n, min(x.s.shape[1], tile * n + n)
-    allowed = x.allowed[query] - first
+    allowed, start = x.allowed[query] - first, x.first[query] - first
     pieces = t.in_array.shape[1]
     for c in range(w.scores.shape[0]):
         w.scores[c] = x.value[query, tile, c]
@@ -244,15 +254,15 @@ def tile_again(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any
     if kind in (SUM, ONE_SUM):
         return delta, total_again(kind, row, at, changed, k, n, f, w), new, old, NO_DIMENSION
     if kind == BEGINNING:
-        start = noted(0.0, k, w)
+        begin = noted(0.0, k, w)
         if at == 0:
-            total = total_again(kind, row, at, start, k, n, f, w)
-        outputs_again(query, tile, start, max(0, at - 1), x, n, f, w)
+            total = total_again(kind, row, at, begin, k, n, f, w)
+        outputs_again(query, tile, begin, max(0, at - 1), x, n, f, w)
         return delta, total, new, old, ALL_DIMENSIONS
     minus = negative(golden, f)
     different = False
-    if kind in (KEY, QUERY, PARTIAL, NEW, LIMIT):
-        if kind in (NEW, LIMIT):
+    if kind in (KEY, QUERY, PARTIAL, NEW, LIMIT, LOWER):
+        if kind in (NEW, LIMIT, LOWER):
             for j in range(first, last):
                 w.s[j - first] = x.s[query, j]
         elif not scores_again(query, tile, kind, row, at, changed, k, x, n, f, w):
@@ -261,7 +271,7 @@ def tile_again(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any
         for j in range(n):
             if kind == NEW and j == at:
                 new = noted(new, k, w)
-            if j < (changed - first if kind == LIMIT and j >= at else allowed):
+            if not masked_again(j, kind, at, changed - first, start, allowed):
                 new = maximum(quiet(new, f.sum), quiet(w.s[j] if j < last - first else w.beyond[0], f.sum))
         if kind == NEW and at == n:
             new = noted(new, k, w)
@@ -270,9 +280,9 @@ def tile_again(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any
         delta = difference(before, new, f)
         kept = same_bits(new, golden)
         for j in range(n):
-            masked = j >= (changed - first if kind == LIMIT and j >= at else allowed)
+            masked = masked_again(j, kind, at, changed - first, start, allowed)
             here = j < last - first
-            if kept and kind != LIMIT and (not here or same_bits(w.s[j], x.s[query, first + j])):
+            if kept and kind != LIMIT and kind != LOWER and (not here or same_bits(w.s[j], x.s[query, first + j])):
                 continue
             p = weight(put_back(w.s[j] if here else w.beyond[0], masked, f), minus, t, f)
             different = different or not same_bits(p, w.p[j])
@@ -299,19 +309,19 @@ def tile_again(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any
             w.p[j] = p
     if not different:
         return delta, total, new, old, NO_DIMENSION
-    start = 0
+    begins = 0
     if kind == STATIONARY and at > 2 + pieces:
-        start = at - 3 - pieces
+        begins = at - 3 - pieces
     else:
         total = total_again(DEAD, 0, 0, 0.0, k, n, f, w)
-    outputs_again(query, tile, 0.0, start, x, n, f, w)
+    outputs_again(query, tile, 0.0, begins, x, n, f, w)
     return delta, total, new, old, ALL_DIMENSIONS
 
 
 @inner
-def struck_bound(query: Any, k: Any, x: Any, w: Any) -> Any:
-    """A query's bound after a strike."""
-    golden = np.int64(x.allowed[query])
+def struck_bound(query: Any, kind: Any, k: Any, x: Any, w: Any) -> Any:
+    """A query's bound, or (LOWER) first key, after a strike."""
+    golden = np.int64(x.first[query] if kind == LOWER else x.allowed[query])
     after = struck_word(golden, k)
     w.value[0], w.value[1] = np.float64(golden), np.float64(after)
     return after

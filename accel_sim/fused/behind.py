@@ -9,17 +9,23 @@ import numpy as np
 from accel_sim.engines.replay.types import CHANGED, MASKED
 from accel_sim.faults.outcome import compare_rows, compare_values
 from accel_sim.fused.golden import compared, root_of, sum_block
+from accel_sim.fused.invariants import exceeds, judge, note
 from accel_sim.fused.reach import same, struck
-from accel_sim.fused.step import ALARM_CYCLE, COMPARED, CYCLE, check_step, store
+from accel_sim.fused.step import ALARM_CYCLE, COMPARED, CYCLE, alarmed, check_step, store
+from accel_sim.fused.watched import AT_END, with_sum
+from accel_sim.machines.fused import WATCH_SUM
 from accel_sim.numerics.jit import inner
 
 
 class Comparisons(NamedTuple):
-    """The head's comparisons: at_block (B,), index of the one that a block ends, −1 for none; cycle, residual, limit
-    (n,); before (B, 2): pred and act as a block begins; head: they run through; threshold; relative; alarm: fault-free
-    alarm cycle, −1 for none."""
+    """The head's comparisons, of all units: at_block (B,), index of the one that a block ends, −1 for none; unit,
+    cycle, residual, limit (n,); policy (2, 2): by unit, what deviates, and how often raises the alarm (0: never);
+    before (B, 2): pred and act as a block begins; head: they run through; threshold; relative; alarm: fault-free alarm
+    cycle, −1 for none."""
 
     at_block: Any
+    unit: Any
+    policy: Any
     cycle: Any
     residual: Any
     limit: Any
@@ -31,24 +37,33 @@ class Comparisons(NamedTuple):
 
 
 @inner
-def alarms(residual: Any, limit: Any) -> Any:
-    """Whether a comparison raises the alarm."""
-    size = abs(residual)
-    return not (size <= limit and size < np.inf)
-
-
-@inner
 def verdict(w: Any, cmp: Any) -> Any:
     """(alarm cycle or −1, residual and limit of the telling comparison) of the comparisons in the scratch."""
     best = -1
+    alarm = np.int64(-1)
+    counts = (0, 0)
     for index in range(w.residual.shape[0]):
-        if alarms(w.residual[index], w.limit[index]):
-            return cmp.cycle[index] + 1, w.residual[index], w.limit[index]
-        if best < 0 or not abs(w.residual[index]) <= abs(w.residual[best]):
+        residual, unit = w.residual[index], cmp.unit[index]
+        if cmp.policy[unit, 1] > 0.0 and exceeds(residual, cmp.policy[unit, 0]):
+            counts = (counts[0] + 1, counts[1]) if unit == 0 else (counts[0], counts[1] + 1)
+            if alarm < 0 and (counts[0] if unit == 0 else counts[1]) >= cmp.policy[unit, 1]:
+                alarm = cmp.cycle[index] + 1
+        if exceeds(residual, w.limit[index]):
+            return alarm if alarm >= 0 else cmp.cycle[index] + 1, residual, w.limit[index]
+        if best < 0 or not abs(residual) <= abs(w.residual[best]):
             best = index
     if best < 0:
-        return -1, np.nan, np.nan
-    return -1, w.residual[best], w.limit[best]
+        return alarm, np.nan, np.nan
+    return alarm, w.residual[best], w.limit[best]
+
+
+@inner
+def conclude_comparisons(i: Any, cmp: Any, w: Any, out: Any) -> None:
+    """Alarm, residual and limit of outcome i from the comparisons in the scratch; makes them golden again."""
+    out.alarm_cycle[i], out.residual[i], out.limit[i] = verdict(w, cmp)
+    for index in range(w.residual.shape[0]):
+        w.residual[index] = cmp.residual[index]
+        w.limit[index] = cmp.limit[index]
 
 
 @inner
@@ -121,10 +136,8 @@ def conclude(i: Any, block: Any, checked: Any, x: Any, n: Any, f: Any, codec: An
     if checked:
         new_roots(block, x, n, f, w)
         compare_again(block, x, n, f, cmp, w)
-        out.alarm_cycle[i], out.residual[i], out.limit[i] = verdict(w, cmp)
-        for index in range(w.residual.shape[0]):
-            w.residual[index] = cmp.residual[index]
-            w.limit[index] = cmp.limit[index]
+    if checked or x.watched.what != 0:
+        conclude_comparisons(i, cmp, w, out)
     for c in range(n):
         w.changed[c] = 0
     w.only[0] = -1
@@ -154,10 +167,7 @@ def conclude_element(i: Any, block: Any, column: Any, dim: Any, k: Any, checked:
         w.row[column] = after
         w.roots[dim] = root_of(w.row, live, w.tree, f)
         compare_again(block, x, n, f, cmp, w)
-        out.alarm_cycle[i], out.residual[i], out.limit[i] = verdict(w, cmp)
-        for index in range(w.residual.shape[0]):
-            w.residual[index] = cmp.residual[index]
-            w.limit[index] = cmp.limit[index]
+        conclude_comparisons(i, cmp, w, out)
     return CHANGED
 
 
@@ -165,10 +175,12 @@ def conclude_element(i: Any, block: Any, column: Any, dim: Any, k: Any, checked:
 
 
 class Rear(NamedTuple):
-    """The machine behind the array, for faults there. state: its flat state (only the registers behind the accumulators
-    are used); start (B, …): what `slots` of it hold as each block's LseNorm begins; slots: those registers'; window:
-    cycles from there until all is still again. o (Nq, N): the O memory, golden between faults. log: comparisons."""
+    """The machine behind the array, for faults there. own: slots of the invariants' unit. state: its flat state (only
+    the registers behind the accumulators are used); start (B, …): what `slots` of it hold as each block's LseNorm
+    begins; slots: those registers'; window: cycles from there until all is still again. o (Nq, N): the O memory, golden
+    between faults. log: comparisons."""
 
+    own: Any
     state: Any
     start: Any
     slots: Any
@@ -198,16 +210,38 @@ def output_stage(rear: Any, s: Any, g: Any, cycle: Any, clock: Any, x: Any) -> N
 
 
 @inner
+def read_query(rear: Any, g: Any, f: Any, around: Any, cycle: Any, clock: Any, x: Any) -> None:
+    """What the invariants' unit reads out in a cycle of the fault-free run, by its `softmax_keys`."""
+    state, own = rear.state, rear.own
+    block = cycle // clock.block
+    column = cycle - block * clock.block - clock.norm_at
+    query = block * g.size + column
+    state[own.judge] = 0.0
+    if block >= clock.blocks or not 0 <= column < g.size or query >= g.n_queries:
+        return
+    y = x.watched
+    keys = state[own.keys] if y.what & WATCH_SUM else 0.0
+    total = x.l[query, x.l.shape[1] - 1]
+    residual = with_sum(y.table[query, AT_END], total, x.allowed[query] > 0, keys, y.what, f)
+    state[own.residual] = residual
+    state[own.judge] = 1.0
+    note(residual, state[own.threshold], rear.env, around.comparisons, COMPARED, CYCLE)
+
+
+@inner
 def rear_cycle(rear: Any, s: Any, g: Any, f: Any, around: Any, cycle: Any, clock: Any, x: Any) -> None:
     """One cycle behind the array."""
     env, state = rear.env, rear.state
     env[CYCLE] = cycle
+    if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, rear.own.alarm):
+        env[ALARM_CYCLE] = cycle
     if g.columns > 0:
-        if state[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
-            env[ALARM_CYCLE] = cycle
         check_step(state, s, g, f, env, around)
-        if state[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
-            env[ALARM_CYCLE] = cycle + 1
+    if g.watch > 0:
+        judge(state, rear.own)
+        read_query(rear, g, f, around, cycle, clock, x)
+    if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, rear.own.alarm):
+        env[ALARM_CYCLE] = cycle + 1
     store(state, s, g, env, around)
     output_stage(rear, s, g, cycle, clock, x)
 
@@ -252,7 +286,9 @@ def replay_behind(i: Any, cycle: Any, slot: Any, k: Any, s: Any, g: Any, f: Any,
         if cmp.cycle[index] <= (clock.norm_at + source * clock.block if inside else cycle):
             skipped += 1
     rear.state[slot] = struck(rear.state[slot], k, w)
-    if g.columns > 0 and rear.state[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
+    if env[ALARM_CYCLE] == cycle:
+        env[ALARM_CYCLE] = -1  # raised in the cycle before, and read after the strike
+    if env[ALARM_CYCLE] < 0 and alarmed(rear.state, s.alarm, rear.own.alarm):
         env[ALARM_CYCLE] = cycle
     touched = source if inside else source - 1
     still = cycle + rear.window
@@ -309,7 +345,7 @@ def tell(i: Any, touched: Any, rejoined: Any, skipped: Any, n: Any, clock: Any, 
             for t in range(n):
                 rear.o[q, t] = x.out[q, t]
     out.differs[i] = out.rows[i] > 0
-    if g.columns == 0:
+    if g.columns == 0 and g.watch == 0:
         return status
     before = clock.norm_at + rejoined * clock.block
     telling = -1
@@ -327,9 +363,9 @@ def tell(i: Any, touched: Any, rejoined: Any, skipped: Any, n: Any, clock: Any, 
         else:
             index = cmp.cycle.shape[0] - (total - number)
             r, m = cmp.residual[index], cmp.limit[index]
-        if telling < 0 and (alarms(r, m) or not abs(r) <= abs(best)):
+        if telling < 0 and (exceeds(r, m) or not abs(r) <= abs(best)):
             best, limit = r, m
-            if alarms(r, m):
+            if exceeds(r, m):
                 telling = number
     out.residual[i], out.limit[i] = best, limit
     alarm = rear.env[ALARM_CYCLE]
@@ -348,5 +384,5 @@ def skipped_alarm(cmp: Any, skipped: Any) -> Any:
     """Whether the fault-free alarm was raised by a comparison before what is simulated."""
     raised = False
     for index in range(skipped):
-        raised = raised or alarms(cmp.residual[index], cmp.limit[index])
+        raised = raised or cmp.cycle[index] + 1 == cmp.alarm
     return raised

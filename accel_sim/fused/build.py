@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accel_sim.config.errors import ConfigError
+from accel_sim.engines.result import Comparison
 from accel_sim.fused.arithmetic import tables
+from accel_sim.fused.invariants import OwnSlots
 from accel_sim.fused.step import COMPARISON_COLUMNS, HEAD, QUERY_BLOCK, Around, Shape, Slots
-from accel_sim.machines.fused import FusedMachine
+from accel_sim.machines.fused import WATCH_SCORE, FusedMachine
+from accel_sim.numerics.rounding import round_to
 
-AT_RESET = {"new_max": -np.inf, "old_max": -np.inf, "enable": 1.0}
+AT_RESET = {"new_max": -np.inf, "old_max": -np.inf, "enable": 1.0, "softmax_m": -np.inf, "softmax_enable": 1.0}
 """Registers that are not zero at reset, but for the configuration of the head."""
 
 
 def slots(machine: FusedMachine) -> Slots:
     """First slot of every register array of the machine."""
     return Slots(**{name: machine.inventory.offsets.get(name, -1) for name in Slots._fields})
+
+
+def own_slots(machine: FusedMachine) -> OwnSlots:
+    """The same of the unit of the softmax's invariants."""
+    names = [name for name in OwnSlots._fields if name != "mask"]
+    found = {name: machine.inventory.offsets.get(f"softmax_{name}", -1) for name in names}
+    return OwnSlots(**found, mask=(1 << machine.deviation_bits(machine.invariants)) - 1)
 
 
 def shape(machine: FusedMachine, n_queries: int, n_keys: int) -> Shape:
@@ -48,6 +60,9 @@ def shape(machine: FusedMachine, n_queries: int, n_keys: int) -> Shape:
         key_tile_mask=(1 << machine.key_tile_bits) - 1,
         query_tile_mask=(1 << machine.query_tile_bits) - 1,
         bound_mask=(1 << machine.bound_bits) - 1,
+        bound_bits=machine.bound_bits,
+        deviation_mask=(1 << machine.deviation_bits(check)) - 1,
+        watch=machine.watch,
     )
 
 
@@ -56,21 +71,47 @@ def allowed_keys(job: Any) -> NDArray[np.int64]:
     return np.clip(np.asarray(job.bound, dtype=np.int64) + 1, 0, job.k.shape[0])
 
 
+def first_keys(machine: FusedMachine, job: Any) -> NDArray[np.int64]:
+    """(Nq,): the first key that each query may attend to. ConfigError for a window that the machine does not have."""
+    first = np.clip(np.asarray(job.first, dtype=np.int64), 0, job.k.shape[0])
+    if first.any() and not machine.window:
+        raise ConfigError("queries begin after the first key, and architecture.sliding_window is false")
+    return first
+
+
+def score_bound(machine: FusedMachine, job: Any) -> float:
+    """The largest |q| times the largest |k| of the head, in binary64, raised by 2⁻⁶ of it and rounded to the checker
+    format: what no score's magnitude may exceed; 0 where scores are not watched."""
+    if not machine.watch & WATCH_SCORE:
+        return 0.0
+    longest = []
+    with np.errstate(invalid="ignore", over="ignore"):
+        for rows in (job.q, job.k):
+            squares = np.zeros(rows.shape[0])
+            for dim in range(rows.shape[1]):  # in this order on every CPU
+                squares += np.asarray(rows[:, dim], dtype=np.float64) ** 2
+            longest.append(float(np.sqrt(squares).max()))
+        limit = np.float64(longest[0]) * longest[1] * (1 + 2.0**-6)
+    return float(round_to(float(limit), machine.formats["checker"].rounding(machine.subnormals)))
+
+
 def around(machine: FusedMachine, job: Any) -> Around:
     """Memories, tables and room for one run; the O memory starts as zeros."""
     n, constants = machine.size, tables(machine)
     blocks = -(-job.q.shape[0] // n)
+    most = 4 * blocks + 4 + (2 * blocks * n + n if machine.watch else 0)
     return Around(
         q=np.ascontiguousarray(job.q, dtype=np.float64),
         k=np.ascontiguousarray(job.k, dtype=np.float64),
         v=np.ascontiguousarray(job.v, dtype=np.float64),
         o=np.zeros((job.q.shape[0], n)),
-        allowed=allowed_keys(job),
+        allowed=allowed_keys(job) | (first_keys(machine, job) << machine.bound_bits),
         in_array=constants.in_array,
         in_accumulator=constants.in_accumulator,
         operand_scale=constants.scale,
         sum_scale=constants.scale_sum,
-        comparisons=np.zeros((4 * blocks + 4, COMPARISON_COLUMNS)),
+        score_bound=score_bound(machine, job),
+        comparisons=np.zeros((most, COMPARISON_COLUMNS)),
         left=np.zeros(n),
         above=np.zeros(n),
         spare=np.zeros(n),
@@ -84,6 +125,17 @@ def limit_of(job: Any, unit: str) -> float:
     return float(getattr(job, "limits", {}).get(unit, np.nan))
 
 
+def policy_of(job: Any, unit: str) -> tuple[float, int]:
+    """(small limit, frequent) of the job for a check unit; (NaN, 0) if its threshold is not a statistical one."""
+    return limit_of(job, f"{unit}.small"), int(getattr(job, "limits", {}).get(f"{unit}.frequent", 0))
+
+
+def in_order(machine: FusedMachine, comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
+    """Comparisons by cycle, those of one cycle in the order of the config's units."""
+    units = [unit.kind for unit in machine.units]
+    return tuple(sorted(comparisons, key=lambda c: (c.cycle, units.index(c.unit))))
+
+
 def initial_state(machine: FusedMachine, job: Any) -> NDArray[np.float64]:
     """The flat state at cycle 0: configuration loaded, maxima at minus infinity, everything else zero."""
     inventory = machine.inventory
@@ -93,7 +145,12 @@ def initial_state(machine: FusedMachine, job: Any) -> NDArray[np.float64]:
         "last_key_tile": -(-job.k.shape[0] // machine.size) - 1,
         "last_query_tile": -(-job.q.shape[0] // machine.size) - 1,
         "threshold": limit_of(job, "fused_output"),
+        "softmax_bound": score_bound(machine, job),
+        "softmax_keys": job.k.shape[0],
+        "softmax_threshold": limit_of(job, "softmax_invariants"),
     }
+    for unit, prefix in (("fused_output", ""), ("softmax_invariants", "softmax_")):
+        values[f"{prefix}small_threshold"], values[f"{prefix}frequent"] = policy_of(job, unit)
     for name, value in values.items():
         if name in inventory:
             at = inventory.offsets[name]

@@ -53,9 +53,9 @@ def scores(out: Any, q: Any, k_t: Any, first: Any, last: Any, f: Any) -> None:
 
 
 @inner
-def row_maximum(new: Any, s: Any, allowed: Any, f: Any) -> Any:
-    """Running maximum after the allowed ones of a tile's scores s."""
-    for j in range(min(allowed, s.shape[0])):
+def row_maximum(new: Any, s: Any, start: Any, allowed: Any, f: Any) -> Any:
+    """Running maximum after the allowed ones, from start on, of a tile's scores s."""
+    for j in range(max(start, 0), min(allowed, s.shape[0])):
         new = maximum(quiet(new, f.sum), quiet(s[j], f.sum))
     return new
 
@@ -92,10 +92,10 @@ def weight(low: Any, minus: Any, t: Any, f: Any) -> Any:
 
 
 @inner
-def weights(p: Any, s: Any, minus: Any, allowed: Any, t: Any, f: Any) -> None:
+def weights(p: Any, s: Any, minus: Any, start: Any, allowed: Any, t: Any, f: Any) -> None:
     """p[j] = weight of score s[j] of a tile."""
     for j in range(s.shape[0]):
-        p[j] = weight(put_back(s[j], j >= allowed, f), minus, t, f)
+        p[j] = weight(put_back(s[j], j >= allowed or j < start, f), minus, t, f)
 
 
 @inner

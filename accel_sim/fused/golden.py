@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_sim.engines.result import Comparison, RunResult
+from accel_sim.engines.result import Comparison, RunResult, first_alarm
 from accel_sim.fused.arithmetic import Rules, chords, log2e_over_sqrt, rules, tagged
-from accel_sim.fused.build import allowed_keys, limit_of
+from accel_sim.fused.build import allowed_keys, first_keys, in_order, limit_of, policy_of, score_bound
 from accel_sim.fused.column import (
     Constants,
     accumulate_row,
@@ -29,6 +29,7 @@ from accel_sim.fused.column import (
     weights,
 )
 from accel_sim.fused.step import first_sums, later_sums
+from accel_sim.fused.watched import RESIDUAL, TOLD, Watched, watch_query, watched
 from accel_sim.machines.fused import FusedMachine
 from accel_sim.numerics.arithmetic import add, maximum, mul, sub
 from accel_sim.numerics.jit import inner, kernel
@@ -40,18 +41,17 @@ Array = NDArray[np.float64]
 class Values(NamedTuple):
     """A head's fault-free values. T key tiles, C checksum columns, B query tiles.
 
-    q (Nq, N), k_t (N, N_keys), v (N_keys, N + C), allowed (Nq,): what goes in. s, p (Nq, N_keys): scores and weights.
-    new_max (Nq, T):
-    maximum after a tile. delta, total (Nq, T) and value (Nq, T, N + C): what arrives at the accumulators; a (Nq, T):
-    the
-    correction. l (Nq, T), o (Nq, T, N + C): accumulators after a tile. inverse (Nq,), out (Nq, N + C): 1/l, divided
-    rows. root (B, N + C): of the check unit's tree.
+    q (Nq, N), k_t (N, N_keys), v (N_keys, N + C), allowed, first (Nq,): what goes in. s, p (Nq, N_keys): scores and
+    weights. new_max (Nq, T): maximum after a tile. delta, total (Nq, T) and value (Nq, T, N + C): what arrives at the
+    accumulators; a (Nq, T): the correction. l (Nq, T), o (Nq, T, N + C): accumulators after a tile. inverse (Nq,), out
+    (Nq, N + C): 1/l, divided rows. root (B, N + C): of the check unit's tree. watched: of the invariants' unit.
     """
 
     q: Array
     k_t: Array
     v: Array
     allowed: NDArray[np.int64]
+    first: NDArray[np.int64]
     s: Array
     p: NDArray[np.float32]
     new_max: Array
@@ -64,6 +64,7 @@ class Values(NamedTuple):
     inverse: Array
     out: Array
     root: Array
+    watched: Watched
 
 
 def constants(machine: FusedMachine) -> Constants:
@@ -86,9 +87,9 @@ def run_queries(x: Any, p: Any, n: int, t: Any, f: Any) -> None:
         for tile in range(tiles):
             first, last = tile * n, min(n_keys, tile * n + n)
             s, here = x.s[i, first:last], p[:last - first]
-            allowed = x.allowed[i] - first
-            new = row_maximum(old, s, allowed, f)
-            weights(here, s, negative(new, f), allowed, t, f)
+            start, allowed = x.first[i] - first, x.allowed[i] - first
+            new = row_maximum(old, s, start, allowed, f)
+            weights(here, s, negative(new, f), start, allowed, t, f)
             x.new_max[i, tile] = new
             x.delta[i, tile] = difference(old, new, f)
             for j in range(first, last):
@@ -99,6 +100,8 @@ def run_queries(x: Any, p: Any, n: int, t: Any, f: Any) -> None:
         add_up(i, 0, x.l[i], x.o[i], x, t, f)
         x.inverse[i] = reciprocal(x.l[i, tiles - 1], f)
         normalise(x.out[i], x.o[i, tiles - 1], x.inverse[i], f)
+        if x.watched.what != 0:
+            watch_query(i, x, n, f)
 
 
 @inner
@@ -191,11 +194,12 @@ def golden_values(machine: FusedMachine, job: Any) -> Values:
     per_tile = [np.zeros((n_queries, tiles)) for _ in range(5)]
     x = Values(
         q=np.ascontiguousarray(job.q, dtype=np.float64), k_t=np.ascontiguousarray(job.k.T, dtype=np.float64), v=v,
-        allowed=allowed_keys(job), s=np.zeros((n_queries, n_keys)),
+        allowed=allowed_keys(job), first=first_keys(machine, job), s=np.zeros((n_queries, n_keys)),
         p=np.zeros((n_queries, n_keys), np.float32), new_max=per_tile[0], delta=per_tile[1],
         total=per_tile[2], value=np.zeros((n_queries, tiles, n + c)), a=per_tile[3], l=per_tile[4],
         o=np.zeros((n_queries, tiles, n + c)), inverse=np.zeros(n_queries), out=np.zeros((n_queries, n + c)),
         root=np.zeros((blocks, n + c)),
+        watched=watched(machine.watch, score_bound(machine, job), n_queries, n_keys, tiles),
     )
     f = rules(machine)
     run_queries(x, np.zeros(n), n, constants(machine), f)
@@ -226,8 +230,18 @@ def result_of(machine: FusedMachine, job: Any, x: Values, f: Rules) -> RunResult
             comparisons.append(Comparison(timing.residual_cycle(block), float(residual), float(limit), float(p),
                                           float(a), False))
             pred = act = 0.0
-    alarm = next((c.cycle + 1 for c in comparisons if c.alarm), None)
-    return RunResult(x.out[:, :machine.size].copy(), tuple(comparisons), alarm, timing.head_cycles)
+    if machine.watch:
+        limit = limit_of(job, "softmax_invariants")
+        for query, residual in enumerate(x.watched.table[:, RESIDUAL].tolist()):
+            cycle = timing.read_out_cycle(query)
+            comparisons.append(Comparison(cycle, residual, limit, np.nan, np.nan, False, "softmax_invariants"))
+    told = in_order(machine, comparisons)
+    if machine.watch:
+        x.watched.table[:, TOLD] = [i for i, c in enumerate(told) if c.unit == "softmax_invariants"]
+    raised = [first_alarm([c for c in told if c.unit == unit.kind], policy_of(job, unit.kind))
+              for unit in machine.units]
+    alarm = min((c.cycle + 1 for c in raised if c is not None), default=None)
+    return RunResult(x.out[:, :machine.size].copy(), told, alarm, timing.head_cycles)
 
 
 def golden_run(machine: FusedMachine, job: Any) -> RunResult:

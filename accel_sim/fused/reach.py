@@ -28,10 +28,25 @@ from accel_sim.fused.column import (
     sum_of_weights,
     weights,
 )
+from accel_sim.fused.watched import (
+    AT_END,
+    HERE,
+    KEYS,
+    RESIDUAL,
+    SO_FAR,
+    TILES,
+    TOLD,
+    is_seen_by,
+    rest_watched,
+    tile_watched,
+    with_sum,
+)
 from accel_sim.fused.waves import Strike, run_waves, struck_value
-from accel_sim.machines.fused_edits import DEAD, LIMIT, QUERY, edit_of_left
-from accel_sim.machines.fused_fate import NOTHING, WORD_DOWN, WORD_UP
+from accel_sim.machines.fused import WATCH_MAX, WATCH_SCORE
+from accel_sim.machines.fused_edits import COPY, DEAD, LIMIT, LOWER, QUERY, WORST, edit_of_left
+from accel_sim.machines.fused_fate import LATE_TOTAL, NOTHING, WORD_DOWN, WORD_UP
 from accel_sim.machines.fused_places import FACTOR
+from accel_sim.numerics.arithmetic import maximum
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import inner
 from accel_sim.numerics.rounding import quiet
@@ -41,10 +56,9 @@ class Scratch(NamedTuple):
     """Room of one fault, all float64 but changed and only.
 
     w: a wave state. changed (N,) uint8, rows (N, N + C): the block's changed queries; only (1,) int64: the only
-    dimension
-    of them that is changed (and valid), −1: all. residual, limit (n,): golden between faults. value (2,): the struck
-    value before and after. beyond (1,): score of a key that does not exist. l (1,), p, row, s, q (N,), tree (⌈N/2⌉,),
-    o, arrive, roots, scores, zeros (N + C,), all_scores (N_keys,).
+    dimension of them that is changed (and valid), −1: all. residual, limit (n,): golden between faults. value (3,): the
+    struck value before and after; l of a query at the end. beyond (1,): score of a key that does not exist. l (1,), p,
+    row, s, q (N,), tree (⌈N/2⌉,), o, arrive, roots, scores, zeros (N + C,), all_scores (N_keys,).
     """
 
     w: Any
@@ -123,9 +137,9 @@ def to_the_end(query: Any, tile: Any, new: Any, old: Any, l: Any, o: Any, x: Any
             continue
         first, last = at * n, min(n_keys, at * n + n)
         s, p = x.s[query, first:last], w.p[:last - first]
-        allowed = x.allowed[query] - first
-        new = row_maximum(new, s, allowed, f)
-        weights(p, s, negative(new, f), allowed, t, f)
+        start, allowed = x.first[query] - first, x.allowed[query] - first
+        new = row_maximum(new, s, start, allowed, f)
+        weights(p, s, negative(new, f), start, allowed, t, f)
         a = correction(difference(old, new, f), t, f)
         old = new
         w.l[0] = l
@@ -135,7 +149,45 @@ def to_the_end(query: Any, tile: Any, new: Any, old: Any, l: Any, o: Any, x: Any
         products(w.arrive, p, x.v[first:last], f)
         accumulate_row(w.o, a, w.arrive, at == 0, f)
         golden = same(new, x.new_max[query, at])
+    w.value[2] = l
     return l
+
+
+@inner
+def note_residual(query: Any, excess: Any, sees: Any, x: Any, f: Any, w: Any) -> Any:
+    """Mark the comparison of a query's invariants as changed, if it is: the excess at the read-out, l in w.value."""
+    residual = with_sum(excess, w.value[2], sees, x.watched.table[query, KEYS], x.watched.what, f)
+    if same(residual, x.watched.table[query, RESIDUAL]):
+        return MASKED
+    w.residual[int(x.watched.table[query, TOLD])] = residual
+    return CHANGED
+
+
+@inner
+def golden_end(query: Any, x: Any, w: Any) -> None:
+    """Until something else is known, a query's sum of weights is the fault-free one."""
+    w.value[2] = x.l[query, x.l.shape[1] - 1]
+
+
+@inner
+def note_sum(query: Any, x: Any, f: Any, w: Any) -> Any:
+    """The same of a query in which at most the sum of the weights is another."""
+    return note_residual(query, x.watched.table[query, AT_END], x.allowed[query] > 0, x, f, w)
+
+
+@inner
+def note_edit(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any, k: Any, x: Any, n: Any, f: Any,
+              w: Any) -> Any:
+    """The same of a query whose tile is under an edit."""
+    y = x.watched
+    excess = y.table[query, AT_END]
+    if y.what & (WATCH_MAX | WATCH_SCORE) and is_seen_by(kind):
+        excess, copy, new = tile_watched(query, tile, kind, row, at, changed, k, x, n, f, w)
+        excess = rest_watched(query, tile + 1, excess, copy, new, x, n, f)
+    sees = x.allowed[query] > 0
+    if kind == LIMIT and tile == x.delta.shape[1] - 1:
+        sees = changed > 0
+    return note_residual(query, excess, sees, x, f, w)
 
 
 @inner
@@ -199,15 +251,21 @@ def replay_edit(tile: Any, column: Any, kind: Any, row: Any, at: Any, changed: A
     query = block * n + column
     if query >= x.out.shape[0]:
         return MASKED
-    if kind == LIMIT:
+    golden_end(query, x, w)
+    if kind in (COPY, WORST):
+        return note_edit(query, tile, kind, row, at, 0.0, k, x, n, f, w)
+    if kind in (LIMIT, LOWER):
         w.beyond[0] = 0.0
         for r in range(n - 1, -1, -1):
             w.beyond[0] = one_step(x.q[query, r], 0.0, w.beyond[0], f)
-        changed = struck_bound(query, k, x, w)
+        changed = struck_bound(query, kind, k, x, w)
     elif kind == QUERY:
         changed = struck(x.q[query, row], k, w)
     delta, total, new, old, which = tile_again(query, tile, kind, row, at, changed, k, x, n, t, f, w)
-    return after_tile(query, column, tile, delta, total, which, new, old, x, n, t, f, w)
+    status = after_tile(query, column, tile, delta, total, which, new, old, x, n, t, f, w)
+    if x.watched.what != 0:
+        status = max(status, note_edit(query, tile, kind, row, at, changed, k, x, n, f, w))
+    return status
 
 
 @inner
@@ -252,7 +310,11 @@ def replay_arrival(tile: Any, step: Any, column: Any, k: Any, x: Any, clock: Any
         for c in range(w.scores.shape[0]):
             w.scores[c] = x.value[query, tile, c]
     golden = x.new_max[query, tile]
-    return after_tile(query, column, tile, delta, total, which, golden, golden, x, n, t, f, w)
+    golden_end(query, x, w)
+    status = after_tile(query, column, tile, delta, total, which, golden, golden, x, n, t, f, w)
+    if x.watched.what != 0:
+        status = max(status, note_sum(query, x, f, w))
+    return status
 
 
 @inner
@@ -264,6 +326,9 @@ def replay_accumulator(tile: Any, code: Any, step: Any, dim: Any, column: Any, k
     if query >= x.out.shape[0]:
         return MASKED
     golden = x.new_max[query, tile]
+    if code == LATE_TOTAL:
+        w.value[2] = struck(x.l[query, tile], k, w)
+        return note_sum(query, x, f, w)
     if code != FACTOR and dim >= 0:
         return after_output(query, column, tile, dim, struck(x.o[query, tile, dim], k, w), x, f, w)
     for c in range(w.o.shape[0]):
@@ -297,7 +362,10 @@ def replay_accumulator(tile: Any, code: Any, step: Any, dim: Any, column: Any, k
         l = struck(l, k, w)  # noqa: E741
     l = to_the_end(query, tile + 1, golden, golden, l, w.o, x, n, t, f, w)  # noqa: E741
     normalise(w.rows[column], w.o, reciprocal(l, f), f)
-    return note_row(query, column, x, w)
+    status = note_row(query, column, x, w)
+    if x.watched.what != 0:
+        status = max(status, note_sum(query, x, f, w))
+    return status
 
 
 @inner
@@ -309,7 +377,7 @@ def is_again(state: Any, wave_state: Any, edge: Any, first: Any, last: Any, n: A
             for c in range(first, last):
                 if not same(wave_state[base + c], state[base + c]):
                     return False
-    for part in range(4):
+    for part in range(6):  # all but the excess, of which nothing follows
         base = at.cmp_out + part * n
         for c in range(first, last):
             if not same(wave_state[base + c], state[base + c]):
@@ -341,7 +409,7 @@ def replay_columns(tile: Any, first: Any, last: Any, k: Any, ports: Any, snapsho
             base = part * n * n + row * n
             for c in range(first, stop):
                 w.w[base + c] = state[base + c]
-    for part in range(4):
+    for part in range(7):
         base = at.cmp_out + part * n
         for c in range(first, stop):
             w.w[base + c] = state[base + c]
@@ -357,14 +425,17 @@ def replay_columns(tile: Any, first: Any, last: Any, k: Any, ports: Any, snapsho
     over = k.wave + (n if k.kind == WORD_DOWN or k.kind == WORD_UP or k.kind == NOTHING else 0)
     if k.kind == NOTHING:
         over = k.row
+    if x.watched.what & (WATCH_MAX | WATCH_SCORE):
+        for c in range(first, stop):
+            if not same(x.watched.table[block * n + c, TILES + 2 * key_tile + HERE], 0.0):
+                over = program.waves  # where something is violated anyway, all of the tile is to be seen
     gap = 1
     golden = False
     while begin <= program.waves:
         next_number = (begin - 1) // spacing + gap
         end = min(next_number * spacing + 1, program.waves + 1)
         run_waves(w.w, at, program, begin, end, first, stop, snapshots[0], ports, key_tile, block, k, g, f, around,
-        room,
-                  arrived)
+                  room, arrived)
         begin = end
         if begin <= program.waves and begin > over:
             if is_again(snapshots[next_number], w.w, room.edge, first, stop, n, at):
@@ -379,8 +450,20 @@ def replay_columns(tile: Any, first: Any, last: Any, k: Any, ports: Any, snapsho
         for row in range(arrived.value.shape[0]):
             w.scores[row] = arrived.value[row, c]
         new, old = w.w[at.new_max + c], w.w[at.old_max + c]
+        copy = w.w[at.own_max + c] if x.watched.what & WATCH_MAX else new
         if golden:
-            new = old = x.new_max[query, key_tile]
+            new = old = copy = x.new_max[query, key_tile]
+        golden_end(query, x, w)
         status = max(status, after_tile(query, c, key_tile, arrived.delta[c], arrived.total[c], ALL_DIMENSIONS, new,
                                         old, x, n, t, f, w))
+        if x.watched.what == 0:
+            continue
+        excess = w.w[at.excess + c]
+        if key_tile > 0:
+            excess = maximum(excess, x.watched.table[query, TILES + 2 * (key_tile - 1) + SO_FAR])
+        excess = rest_watched(query, key_tile + 1, excess, copy, new, x, n, f)
+        sees = x.allowed[query] > 0
+        if key_tile == clock.tiles - 1 and not golden:
+            sees = w.w[at.bound + c] != 0.0
+        status = max(status, note_residual(query, excess, sees, x, f, w))
     return status

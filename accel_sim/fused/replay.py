@@ -16,11 +16,11 @@ from accel_sim.engines.replay.types import FALL_BACK, Faults, Outcomes
 from accel_sim.faults.outcome import sum_of_squares
 from accel_sim.fused.arithmetic import rules
 from accel_sim.fused.behind import Comparisons, Rear
-from accel_sim.fused.build import around, initial_state, limit_of, shape, slots
+from accel_sim.fused.build import around, initial_state, limit_of, own_slots, policy_of, shape, slots
 from accel_sim.fused.golden import comparison_blocks, constants, golden_values, result_of, sum_block
 from accel_sim.fused.reach import Scratch
 from accel_sim.fused.replay_kernel import fill_rear, ready_tile, replay_tile
-from accel_sim.fused.step import ENV_SIZE
+from accel_sim.fused.step import ENV_SIZE, UNITS
 from accel_sim.fused.waves import Arrived, Program, Room, Strike
 from accel_sim.machines.fused import FusedMachine
 from accel_sim.machines.fused_fate import NOTHING, Event, clock, layout, resolve
@@ -117,16 +117,19 @@ class FusedReplay:
         blocks = x.root.shape[0]
         at_block = np.full(blocks, -1, np.int64)
         ends = comparison_blocks(machine, blocks)
-        for index, block in enumerate(ends):
+        done = self.golden.comparisons
+        units = np.array([UNITS.index(c.unit) for c in done], dtype=np.int64)
+        for index, block in zip(np.flatnonzero(units == 0).tolist(), ends, strict=True):
             at_block[block] = index
         head = len(ends) < blocks
         before = np.zeros((blocks, 2))
         for block in range(1, blocks if ends and head else 0):
             pred, act = before[block - 1]
             before[block] = sum_block(x.root[block - 1], machine.size, pred, act, self._rules)
-        done = self.golden.comparisons
         return Comparisons(
-            at_block=at_block, cycle=np.array([c.cycle for c in done], dtype=np.int64),
+            at_block=at_block, unit=units,
+            policy=np.array([policy_of(self.job, unit) for unit in UNITS], dtype=np.float64),
+            cycle=np.array([c.cycle for c in done], dtype=np.int64),
             residual=np.array([c.residual for c in done], dtype=np.float64),
             limit=np.array([c.limit for c in done], dtype=np.float64),
             before=before, head=head, threshold=limit_of(self.job, "fused_output"),
@@ -138,7 +141,7 @@ class FusedReplay:
         n, width, at = self.machine.size, self.machine.size + self.machine.columns, self._layout
         scratch = Scratch(
             w=np.zeros(at.size), changed=np.zeros(n, np.uint8), rows=np.zeros((n, width)), p=np.zeros(n),
-            value=np.full(2, np.nan), o=np.zeros(width), l=np.zeros(1), arrive=np.zeros(width), row=np.zeros(n),
+            value=np.full(3, np.nan), o=np.zeros(width), l=np.zeros(1), arrive=np.zeros(width), row=np.zeros(n),
             tree=np.zeros((n + 1) // 2), roots=np.zeros(width), residual=self._compare.residual.copy(),
             limit=self._compare.limit.copy(), scores=np.zeros(width), s=np.zeros(n), q=np.zeros(n),
             all_scores=np.zeros(self._x.s.shape[1]), zeros=np.zeros(width), beyond=np.zeros(1),
@@ -153,7 +156,8 @@ class FusedReplay:
         chosen = [np.arange(inventory.offsets[r.name], inventory.offsets[r.name] + r.size) for r in mine]
         places_behind = np.concatenate(chosen)
         rear = Rear(
-            state=initial_state(machine, self.job), start=np.zeros((self._clock.blocks, places_behind.size)),
+            own=own_slots(machine), state=initial_state(machine, self.job),
+            start=np.zeros((self._clock.blocks, places_behind.size)),
             slots=places_behind, window=machine.durations.norm + machine.levels + 4, o=self.golden.output.copy(),
             env=np.zeros(ENV_SIZE, np.int64), log=self._around.comparisons,
         )
@@ -190,6 +194,7 @@ class Tiles:
         self.number = -1
         self.state = np.zeros(at.size)
         self.state[at.new_max:at.bound] = -np.inf
+        self.state[at.own_max:at.excess] = -np.inf
         self.feed = np.zeros(self.engine.machine.size)
 
     def at(self, number: int) -> int:

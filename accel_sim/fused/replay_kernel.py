@@ -120,6 +120,8 @@ def ready_tile(number: int, wave_state: Any, snapshots: Any, spacing: int, ports
     block, tile = number // clock.tiles, number % clock.tiles
     n = g.size
     fill_ports(ports, history, feed, sel, mode, block, tile, g, around, x)
+    for c in range(n):
+        wave_state[at.excess + c] = 0.0
     begin = 1
     index = 0
     while begin <= program.waves:
@@ -133,6 +135,7 @@ def ready_tile(number: int, wave_state: Any, snapshots: Any, spacing: int, ports
         for c in range(n):
             wave_state[at.new_max + c] = -np.inf
             wave_state[at.old_max + c] = -np.inf
+            wave_state[at.own_max + c] = -np.inf
 
 
 @kernel

@@ -21,6 +21,7 @@ from accel_sim.fused.arithmetic import (
     tag_of,
     untagged,
 )
+from accel_sim.fused.invariants import cleared, exceeds, judge, observe, read_out
 from accel_sim.machines.fused import (
     ACC_UI,
     DIRECT,
@@ -48,6 +49,8 @@ from accel_sim.machines.fused import (
     ROW_MAX,
     UPDATE,
     UPWARD,
+    WATCH_MAX,
+    WATCH_SCORE,
 )
 from accel_sim.machines.fused_sequence import (
     argument,
@@ -67,15 +70,19 @@ CYCLE, ALARM_CYCLE, COMPARED, LAST_WRITE, ENV_SIZE = range(5)
 """Places in `env`: next cycle, first cycle in which the alarm reads 1 (−1: none), comparisons made, cycle in which the
 last output was stored (−1: none)."""
 
-COMPARISON_COLUMNS = 6
-"""Columns of the table of comparisons: cycle, residual, limit, predicted, actual, scanned."""
+COMPARISON_COLUMNS = 7
+"""Columns of the table of comparisons: cycle, residual, limit, predicted, actual, scanned, unit (place in `UNITS`)."""
+
+UNITS = ("fused_output", "softmax_invariants")
+"""Check units that make comparisons."""
 
 HEAD, QUERY_BLOCK = range(2)
 """When comparisons are made."""
 
 
 class Slots(NamedTuple):
-    """First slot of every register array (those of the check unit: −1 without one)."""
+    """First slot of every register array; −1 for what the machine does not have. `frequent` and `deviations` follow
+    `small_threshold`; the softmax's invariants have `OwnSlots` (every call pays for each of them)."""
 
     phase: int
     timer: int
@@ -128,10 +135,16 @@ class Slots(NamedTuple):
     threshold: int
     enable: int
     alarm: int
+    first: int
+    small_threshold: int
 
 
 class Shape(NamedTuple):
-    """Sizes, as scalars: of the array, of the head, of the phases (see `Durations`), and masks of the counters."""
+    """Sizes, as scalars: of the array, of the head, of the phases (see `Durations`), and masks of the counters.
+
+    bound_bits: of a bound; the first key is above it in what goes beside LOAD_BOUND. deviation_mask: of the fused
+    output unit's deviations, 0 without a statistical threshold. watch: see `FusedMachine.watch`.
+    """
 
     size: int
     pieces: int
@@ -157,13 +170,16 @@ class Shape(NamedTuple):
     key_tile_mask: int
     query_tile_mask: int
     bound_mask: int
+    bound_bits: int
+    deviation_mask: int
+    watch: int
 
 
 class Around(NamedTuple):
     """What surrounds the registers: memories, tables, room to work in.
 
-    q (Nq, N), k and v (N_keys, N), o (Nq, N) float64; allowed (Nq,) int64, keys that each query may attend to;
-    comparisons (…, 6). left, above, spare, zeros (N,) float64; words (N,) int32.
+    q (Nq, N), k and v (N_keys, N), o (Nq, N) float64; allowed (Nq,) int64, what is beside LOAD_BOUND for each query;
+    score_bound: of the invariants. comparisons (…, 7). left, above, spare, zeros (N,) float64; words (N,) int32.
     """
 
     q: Any
@@ -175,6 +191,7 @@ class Around(NamedTuple):
     in_accumulator: Any
     operand_scale: float
     sum_scale: float
+    score_bound: float
     comparisons: Any
     left: Any
     above: Any
@@ -325,12 +342,20 @@ def fetch(state: Any, s: Any, g: Any, around: Any) -> None:
 
 
 @inner
-def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any, out: Any, g: Any, f: Any,
-                 around: Any) -> Any:
-    """(new_max, old_max, bound, cmp_out, what goes on to the right beside the command) of one compare unit."""
+def is_masked(key: Any, bound: Any, first: Any) -> Any:
+    """Whether a column's query may not attend to a key."""
+    return key >= bound or key < first
+
+
+@inner
+def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any, first: Any, out: Any, bits: Any,
+                 lines: Any, f: Any) -> Any:
+    """(new_max, old_max, bound, first, cmp_out, what goes on to the right beside the command) of one compare unit.
+    bits: of a bound; lines (2, P): of 2^x in the array."""
     onward = arg
+    below = (np.int64(1) << bits) - 1
     if cmd == ROW_MAX:
-        if arg >= bound:
+        if is_masked(arg & below, bound, first):
             out = -np.inf
         else:
             x = quiet(score, f.sum)
@@ -344,18 +369,19 @@ def compare_unit(cmd: Any, arg: Any, score: Any, new: Any, old: Any, bound: Any,
     elif cmd == PUT_ZERO:
         out = 0.0
     elif cmd == PUT_PIECE:
-        out = around.in_array[1, arg & (g.pieces - 1)]
+        out = lines[1, arg & (lines.shape[1] - 1)]
     elif cmd == RESET:
         new = -np.inf
         old = -np.inf
     elif cmd == LOAD_BOUND:
-        onward = bound
-        bound = arg
-    return new, old, bound, out, onward
+        onward = bound | (first << bits)
+        bound = arg & below
+        first = arg >> bits
+    return new, old, bound, first, out, onward
 
 
 @inner
-def compare_units(state: Any, s: Any, g: Any, f: Any, around: Any, port_cmd: Any, port_arg: Any) -> None:
+def compare_units(state: Any, s: Any, y: Any, g: Any, f: Any, around: Any, port_cmd: Any, port_arg: Any) -> None:
     """All compare units, from the right, so that each still sees what its left neighbour held."""
     for c in range(g.size - 1, -1, -1):
         cmd, arg = port_cmd, port_arg
@@ -363,13 +389,26 @@ def compare_units(state: Any, s: Any, g: Any, f: Any, around: Any, port_cmd: Any
             cmd, arg = int(state[s.cmp_cmd + c - 1]), int(state[s.cmp_arg + c - 1])
         onward = arg
         if cmd != NO_COMMAND:
-            new, old, bound, out, onward = compare_unit(
-                cmd, arg, state[s.up + c], state[s.new_max + c], state[s.old_max + c], int(state[s.bound + c]),
-                state[s.cmp_out + c], g, f, around)
+            held = int(state[s.bound + c])
+            lowest = int(state[s.first + c]) if s.first >= 0 else 0
+            m = state[s.new_max + c]
+            new, old, bound, first, out, onward = compare_unit(
+                cmd, arg, state[s.up + c], m, state[s.old_max + c], held, lowest, state[s.cmp_out + c],
+                np.int64(g.bound_bits), around.in_array, f)
             state[s.new_max + c] = new
             state[s.old_max + c] = old
             state[s.bound + c] = bound
+            if s.first >= 0:
+                state[s.first + c] = first
             state[s.cmp_out + c] = out
+            if cmd == ROW_MAX and g.watch & (WATCH_MAX | WATCH_SCORE):
+                own = state[y.m + c] if g.watch & WATCH_MAX else 0.0
+                limit = state[y.bound] if g.watch & WATCH_SCORE else 0.0
+                own, excess = observe(is_masked(arg & g.bound_mask, held, lowest), state[s.up + c], m, new, own,
+                                      state[y.excess + c], limit, g.watch, f)
+                state[y.excess + c] = excess
+                if g.watch & WATCH_MAX:
+                    state[y.m + c] = own
         if c < g.size - 1:
             state[s.cmp_cmd + c] = cmd
             state[s.cmp_arg + c] = onward
@@ -636,9 +675,13 @@ def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> Non
     """The check unit, from its alarm back to the output register."""
     r = f.checker
     if state[s.judge] != 0.0 and state[s.enable] != 0.0:
-        size = abs(state[s.residual])
-        if not (size <= state[s.limit] and size < np.inf):
+        if exceeds(state[s.residual], state[s.limit]):
             state[s.alarm] = 1.0
+        if g.deviation_mask > 0 and exceeds(state[s.residual], state[s.small_threshold]):
+            frequent, deviations = s.small_threshold + 1, s.small_threshold + 2
+            state[deviations] = min(state[deviations] + 1.0, np.float64(g.deviation_mask))
+            if state[deviations] >= state[frequent]:
+                state[s.alarm] = 1.0
     state[s.judge] = state[s.compare]
     pred, act = state[s.pred], state[s.act]
     if state[s.compare] != 0.0:
@@ -649,7 +692,7 @@ def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> Non
         if env[COMPARED] < around.comparisons.shape[0]:
             row = around.comparisons[env[COMPARED]]
             row[0], row[1], row[2] = env[CYCLE] + 1, state[s.residual], state[s.limit]
-            row[3], row[4], row[5] = p, a, 0.0
+            row[3], row[4], row[5], row[6] = p, a, 0.0, 0.0
         env[COMPARED] += 1
         pred, act = 0.0, 0.0
     top = g.levels - 1
@@ -684,18 +727,30 @@ def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> Non
 
 
 @inner
-def step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, ports: Any) -> None:
+def alarmed(state: Any, alarm: Any, softmax_alarm: Any) -> Any:
+    """Whether one of the alarms, by slot (−1: there is none), reads 1."""
+    return (alarm >= 0 and state[alarm] != 0.0) or (softmax_alarm >= 0 and state[softmax_alarm] != 0.0)
+
+
+@inner
+def step(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, ports: Any) -> None:
     """One cycle. ports (N,): room for what the left edge delivers."""
     phase, timer = int(state[s.phase]), int(state[s.timer])
     if g.columns > 0:
         check_step(state, s, g, f, env, around)
+    column = -1
+    if g.watch > 0:
+        judge(state, y)
+        column = read_out(state, s, y, g, f, env, around.comparisons, COMPARED, CYCLE)
     store(state, s, g, env, around)
     bottom_edge(state, s, g, around.left, around.spare)
     accumulate(state, s, g, f, around, around.spare)
     for c in range(g.size):
         around.above[c] = state[s.cmp_out + c]
     arg = argument(phase, timer, int(state[s.key_tile]), int(state[s.query_tile]), g, around.allowed)
-    compare_units(state, s, g, f, around, command(phase, timer, g), arg)
+    compare_units(state, s, y, g, f, around, command(phase, timer, g), arg)
+    if column >= 0:
+        cleared(state, y, g.watch, column)
     left_edge(state, s, g, f, around, ports)
     array(state, s, g, f, around, ports, down_word(phase, timer, g), up_word(phase, timer, g),
           side_word(phase, timer, g))

@@ -19,8 +19,18 @@ from accel_sim.engines.result import Comparison, RunResult
 from accel_sim.engines.stepped import Injection, strike
 from accel_sim.faults.fault import Fault, FaultArrays, fault_arrays
 from accel_sim.fused.arithmetic import rules
-from accel_sim.fused.build import around, initial_state, shape, slots
-from accel_sim.fused.step import ALARM_CYCLE, COMPARED, CYCLE, ENV_SIZE, LAST_WRITE, Around, step
+from accel_sim.fused.build import around, in_order, initial_state, own_slots, shape, slots
+from accel_sim.fused.step import (
+    ALARM_CYCLE,
+    COMPARED,
+    CYCLE,
+    ENV_SIZE,
+    LAST_WRITE,
+    UNITS,
+    Around,
+    alarmed,
+    step,
+)
 from accel_sim.machines.fused import FusedMachine
 from accel_sim.machines.fused_timing import DONE, LOAD
 from accel_sim.numerics.jit import kernel
@@ -32,7 +42,7 @@ _LIMIT, _DONE, _BLOCK = 1, 0, 2
 
 
 @kernel
-def advance(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, faults: Any, ports: Any, limit: int,
+def advance(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, faults: Any, ports: Any, limit: int,
             stop_at_block: bool) -> int:
     """Run until done (returns 0), until cycle `limit` (1), or until a query tile is about to begin (2)."""
     pending = faults.cycle.shape[0] > 0
@@ -41,16 +51,16 @@ def advance(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any, faults: A
             return _LIMIT
         if pending:
             pending = strike(state, faults, env[CYCLE])
-        if g.columns > 0 and state[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
+        if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, y.alarm):
             env[ALARM_CYCLE] = env[CYCLE]
         if int(state[s.phase]) >= DONE:
             return _DONE  # a strike has ended the run: this cycle is not executed
-        step(state, s, g, f, env, around, ports)
+        step(state, s, y, g, f, env, around, ports)
         env[CYCLE] += 1
         begins = int(state[s.phase]) == LOAD and state[s.timer] == 0.0 and state[s.key_tile] == 0.0
         if stop_at_block and begins:
             return _BLOCK
-    if g.columns > 0 and state[s.alarm] != 0.0 and env[ALARM_CYCLE] < 0:
+    if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, y.alarm):
         env[ALARM_CYCLE] = env[CYCLE]
     return _DONE
 
@@ -65,7 +75,8 @@ class Checkpoint:
 
 def comparisons_of(table: NDArray[np.float64], count: int) -> tuple[Comparison, ...]:
     """Comparisons from the kernel's table."""
-    return tuple(Comparison(int(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), bool(row[5]))
+    return tuple(Comparison(int(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), bool(row[5]),
+                            UNITS[int(row[6])])
                  for row in table[:count])
 
 
@@ -79,7 +90,7 @@ class SteppedFused:
         self.machine = machine
         self.job = job
         self.timing = machine.timing(n_queries, n_keys)
-        self._slots = slots(machine)
+        self._slots, self._own = slots(machine), own_slots(machine)
         self._shape = shape(machine, n_queries, n_keys)
         self._rules = rules(machine)
         self._ports = np.zeros(machine.size)
@@ -135,7 +146,7 @@ class SteppedFused:
         outside.o[:done] = golden.output[:done]
         for row, comparison in enumerate(golden.comparisons[:count]):
             outside.comparisons[row] = (comparison.cycle, comparison.residual, comparison.limit, comparison.predicted,
-                                        comparison.actual, comparison.scanned)
+                                        comparison.actual, comparison.scanned, UNITS.index(comparison.unit))
         arrays = fault_arrays([fault], self.machine.inventory)
         none = fault_arrays((), self.machine.inventory)
         code = self._advance(state, env, outside, none, fault.cycle, False)
@@ -161,14 +172,14 @@ class SteppedFused:
         return initial_state(self.machine, self.job), env, around(self.machine, self.job)
 
     def _advance(self, state: State, env: Env, outside: Around, faults: FaultArrays, limit: int, stop: bool) -> int:
-        return int(advance(state, self._slots, self._shape, self._rules, env, outside, faults, self._ports, limit,
-                           stop))
+        return int(advance(state, self._slots, self._own, self._shape, self._rules, env, outside, faults, self._ports,
+                           limit, stop))
 
     def _result(self, env: Env, outside: Around, code: int) -> RunResult:
         count = min(int(env[COMPARED]), outside.comparisons.shape[0])
         return RunResult(
             output=outside.o.copy(),
-            comparisons=comparisons_of(outside.comparisons, count),
+            comparisons=in_order(self.machine, comparisons_of(outside.comparisons, count)),
             alarm_cycle=int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None,
             cycles=int(env[CYCLE]),
             hang=code == _LIMIT,
@@ -197,9 +208,10 @@ class SteppedFused:
         count = min(int(env[COMPARED]), room)
         rest = [replace(c, cycle=c.cycle + late) for c in golden.comparisons[int(twin.env[COMPARED]):]]
         alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
-        if alarm is None and self.machine.check is not None and state[self._slots.alarm] != 0.0:
+        if alarm is None and any(state[self.machine.inventory.offsets[name]] != 0.0 for name in
+                                 ("alarm", "softmax_alarm") if name in self.machine.inventory):
             alarm = int(env[CYCLE])  # raised in the last cycle, and first read in this one
         if alarm is None and golden.alarm_cycle is not None:
             alarm = golden.alarm_cycle + late
-        return RunResult(output, (*comparisons_of(outside.comparisons, count), *rest)[:room], alarm,
-                         golden.cycles + late)
+        told = (*comparisons_of(outside.comparisons, count), *rest)[:room]
+        return RunResult(output, in_order(self.machine, told), alarm, golden.cycles + late)

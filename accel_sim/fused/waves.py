@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel_sim.fused.step import compare_unit, row_of_pes
-from accel_sim.machines.fused import FLOW_LR, LOAD_BOUND, LOAD_LI, NO_COMMAND
+from accel_sim.fused.invariants import observe
+from accel_sim.fused.step import compare_unit, is_masked, row_of_pes
+from accel_sim.machines.fused import FLOW_LR, LOAD_BOUND, LOAD_LI, NO_COMMAND, ROW_MAX, WATCH_MAX, WATCH_SCORE
 from accel_sim.machines.fused_fate import ARGUMENT, COMMAND, EDGE, START, WORD, WORD_DOWN, WORD_UP
 from accel_sim.machines.fused_sequence import argument, place_in_tile
 from accel_sim.numerics.jit import inner
@@ -151,17 +152,24 @@ def commands_of_wave(w: Any, at: Any, cmd: Any, arg: Any, first: Any, last: Any,
     """The compare units of a wave, from the right; arg reaches the first of them."""
     if cmd == NO_COMMAND:
         return
+    watched = cmd == ROW_MAX and g.watch & (WATCH_MAX | WATCH_SCORE) != 0
     for c in range(last - 1, first - 1, -1):
         own = arg
         if cmd == LOAD_BOUND and c > first:
-            own = np.int64(w[at.bound + c - 1])
-        new, old, bound, out, _ = compare_unit(
-            cmd, own, w[at.up + c], w[at.new_max + c], w[at.old_max + c], np.int64(w[at.bound + c]),
-            w[at.cmp_out + c], g, f, around)
+            own = np.int64(w[at.bound + c - 1]) | (np.int64(w[at.first + c - 1]) << g.bound_bits)
+        m, held, lowest = w[at.new_max + c], np.int64(w[at.bound + c]), np.int64(w[at.first + c])
+        new, old, bound, lower, out, _ = compare_unit(
+            cmd, own, w[at.up + c], m, w[at.old_max + c], held, lowest, w[at.cmp_out + c], np.int64(g.bound_bits),
+            around.in_array, f)
         w[at.new_max + c] = new
         w[at.old_max + c] = old
         w[at.bound + c] = bound
+        w[at.first + c] = lower
         w[at.cmp_out + c] = out
+        if watched:
+            w[at.own_max + c], w[at.excess + c] = observe(
+                is_masked(own & g.bound_mask, held, lowest), w[at.up + c], m, new, w[at.own_max + c], w[at.excess + c],
+                around.score_bound, g.watch, f)
 
 
 @inner
@@ -200,9 +208,10 @@ def stationary_before(start: Any, at: Any, ports: Any, row: Any, col: Any, wave:
 
 @inner
 def bound_before(start: Any, at: Any, query_tile: Any, col: Any, wave: Any, g: Any, allowed: Any) -> Any:
-    """The same for a compare unit's bound."""
+    """The same for what a compare unit hands on beside LOAD_BOUND: its bound, with its first key above."""
     if col >= wave - 1:
-        return np.int64(start[at.bound + col - wave + 1])
+        source = col - wave + 1
+        return np.int64(start[at.bound + source]) | (np.int64(start[at.first + source]) << g.bound_bits)
     phase, timer = place_in_tile(wave - 1 - col, g)
     return np.int64(argument(phase, timer, 0, query_tile, g, allowed))
 

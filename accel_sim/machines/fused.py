@@ -30,6 +30,9 @@ NO_COMMAND, ROW_MAX, PUT_MAX, PUT_DELTA, PUT_ZERO, RESET, PUT_PIECE, LOAD_BOUND 
 FEED_NONE, FEED_Q, FEED_K, FEED_V, FEED_ONE, FEED_SCALE, FEED_SLOPE, FEED_CHECK = range(8)
 """Values of `feed_sel`: what enters the array's left edge."""
 
+WATCH_SUM, WATCH_MAX, WATCH_SCORE = (1 << bit for bit in range(3))
+"""Invariants of the softmax that a unit may watch here, as bits of `FusedMachine.watch`."""
+
 DIRECT, UPWARD, DOWNWARD = range(3)
 """Values of `skew_mode`: rows without delay, delayed from the bottom row up, from the top row down (3 acts as that)."""
 
@@ -51,15 +54,20 @@ class FusedMachine(ProgramMachine):
             role: FORMATS[getattr(a.formats, role)]
             for role in ("operand", "score", "exp", "state", "output", "checker")
         }
+        self.window: bool = a.sliding_window
         self.check = next((u for u in config.checker.units if u.kind == "fused_output"), None)
+        self.invariants = next((u for u in config.checker.units if u.kind == "softmax_invariants"), None)
+        watched = () if self.invariants is None else self.invariants.which
+        bits = {"sum": WATCH_SUM, "max": WATCH_MAX, "score": WATCH_SCORE}
+        self.watch: int = sum(bits[name] for name in watched)
         self.columns: int = 0 if self.check is None else int(getattr(self.check, "columns", 1))
         self.levels: int = len(tree_sizes(self.size))
         self.durations = Durations(self.size, self.pieces, a.reciprocal_cycles, self.columns, self.levels)
 
     @property
     def units(self) -> tuple[Any, ...]:
-        """The fused output unit, if the config has one."""
-        return () if self.check is None else (self.check,)
+        """The fused output unit and that of the softmax's invariants, if the config has them."""
+        return tuple(u for u in self.config.checker.units if u.kind in ("fused_output", "softmax_invariants"))
 
     @property
     def pes(self) -> int:
@@ -97,7 +105,8 @@ class FusedMachine(ProgramMachine):
     @cached_property
     def inventory(self) -> Inventory:
         """Every register array of this machine."""
-        return Inventory((*self._control(), *self._array(), *self._accumulators(), *self._checker()))
+        return Inventory((*self._control(), *self._array(), *self._accumulators(), *self._checker(),
+                          *self._invariants()))
 
     def _register(self, name: str, shape: tuple[int, ...], kind: str | int, role: str, component: str,
                   about: str) -> Register:
@@ -132,7 +141,7 @@ class FusedMachine(ProgramMachine):
 
     @property
     def bound_bits(self) -> int:
-        """Width of a number of keys, and of what travels beside a compare unit's command."""
+        """Width of a number of keys; what travels beside a compare unit's command is one, or two of them."""
         return max(bits_for(self.config.architecture.max_keys + self.size + 1), self.piece_bits)
 
     @property
@@ -146,7 +155,12 @@ class FusedMachine(ProgramMachine):
         def c(name: str, shape: tuple[int, ...], width: int, about: str) -> Register:
             return self._register(name, shape, width, "control", "control", about)
 
-        rows = [
+        beside = "key, piece, or number of allowed keys"
+        lower = []
+        if self.window:
+            beside += " with the first of them above"
+            lower.append(c("first", (n,), self.bound_bits, "number of the first key that the column's query may see"))
+        return [
             c("phase", (), 3, "0 load, 1 score, 2 value, 3 wait, 4 scale, 5 norm, 6 check, 7 done"),
             c("timer", (), self.timer_bits, "cycle of the phase"),
             c("key_tile", (), self.key_tile_bits, "key tile in the array"),
@@ -162,13 +176,13 @@ class FusedMachine(ProgramMachine):
             c("ctrl_up", (n - 1,), 9, "control words that move up the left edge; element i waits for row i"),
             c("ctrl", (n, n - 1), 9, "control words that move right; element (r, c) waits for PE (r, c + 1)"),
             c("cmp_cmd", (n - 1,), 3, "commands that move right along the compare units"),
-            c("cmp_arg", (n - 1,), self.bound_bits, "beside the command: key, piece, or number of allowed keys"),
+            c("cmp_arg", (n - 1,), self.bound_bits * (2 if self.window else 1), f"beside the command: {beside}"),
             c("bound", (n,), self.bound_bits, "number of the first key that the column's query may not attend to"),
+            *lower,
             c("out_valid", (), 1, "the output register holds a row"),
             c("out_dim", (), bits_for(n + max(1, self.columns)), "its dimension; from N on, a checksum"),
             c("out_tile", (), self.query_tile_bits, "its query tile"),
         ]
-        return rows
 
     def _array(self) -> list[Register]:
         n = self.size
@@ -225,4 +239,51 @@ class FusedMachine(ProgramMachine):
             reg("threshold", (), "checker", "configuration: the threshold"),
             reg("enable", (), 1, "configuration: the checker is on"),
             reg("alarm", (), 1, "sticky alarm"),
+            *self._statistical(self.check, name, ""),
+        ]
+
+    def deviation_bits(self, unit: Any) -> int:
+        """Width of a unit's count of deviations, 0 unless its threshold is a statistical one."""
+        if unit is None or unit.threshold.kind != "statistical":
+            return 0
+        return bits_for(unit.threshold.frequent + 1)
+
+    def _statistical(self, unit: Any, component: str, prefix: str) -> list[Register]:
+        bits = self.deviation_bits(unit)
+        if not bits:
+            return []
+        reg = self._register
+        return [
+            reg(f"{prefix}small_threshold", (), "checker", "checker", component,
+                "configuration: what exceeds it deviates"),
+            reg(f"{prefix}frequent", (), bits, "checker", component, "configuration: deviations that raise the alarm"),
+            reg(f"{prefix}deviations", (), bits, "checker", component, "deviations so far; stays at all ones"),
+        ]
+
+    def _invariants(self) -> list[Register]:
+        if self.invariants is None:
+            return []
+        n, name = self.size, "checker.softmax_invariants"
+
+        def reg(reg_name: str, shape: tuple[int, ...], kind: str | int, about: str) -> Register:
+            return self._register(f"softmax_{reg_name}", shape, kind, "checker", name, about)
+
+        rows = []
+        if self.watch & WATCH_MAX:
+            rows.append(reg("m", (n,), "state", "what the column's maximum last took"))
+        if self.watch & (WATCH_MAX | WATCH_SCORE):
+            rows.append(reg("excess", (n,), "checker", "largest violation of the column's query so far"))
+        if self.watch & WATCH_SCORE:
+            rows.append(reg("bound", (), "checker", "configuration: what no score's magnitude may exceed"))
+        if self.watch & WATCH_SUM:
+            bits = bits_for(self.config.architecture.max_keys + 1)
+            rows.append(reg("keys", (), bits, "configuration: keys of the head, the largest sum of weights"))
+        return [
+            *rows,
+            reg("residual", (), "checker", "largest violation of the query that was read out"),
+            reg("judge", (), 1, "the residual is to be compared"),
+            reg("threshold", (), "checker", "configuration: the threshold"),
+            reg("enable", (), 1, "configuration: the unit is on"),
+            reg("alarm", (), 1, "sticky alarm"),
+            *self._statistical(self.invariants, name, "softmax_"),
         ]

@@ -9,11 +9,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from accel_sim.machines.fused_places import BOUND, CMP_OUT, DONE_BIT, DOWN, NEW_MAX, OLD_MAX, UP, S
+from accel_sim.machines.fused_places import (
+    BOUND,
+    CMP_OUT,
+    DONE_BIT,
+    DOWN,
+    EXCESS,
+    FIRST,
+    NEW_MAX,
+    OLD_MAX,
+    OWN_MAX,
+    UP,
+    S,
+)
 from accel_sim.numerics.jit import inner, kernel
 
 (DEAD, WAVES, KEY, QUERY, PARTIAL, LOW, MINUS, DELTA, INTERCEPT, SLOPE, ONE, SCALE, ADDEND, STATIONARY, ONE_SUM, SUM,
- VALUE, ELEMENT, BEGINNING, NEW, OLD, LIMIT) = range(22)
+ VALUE, ELEMENT, BEGINNING, NEW, OLD, LIMIT, LOWER, COPY, WORST) = range(25)
 """Edits. DEAD: none. WAVES: none that is known here. With row r and place `at`, of a tile:
 
 KEY: element r of key `at`. QUERY: element r of the query, from key `at` on. PARTIAL: the score of key `at` after row r.
@@ -25,7 +37,8 @@ row r's row sum. SUM: the row sum after row r. VALUE: output `at` after row r. E
 BEGINNING: the zero that row sum (at 0) and dimensions (at 1 …) start from, from `at` on. NEW: the maximum after `at`
 keys
 (N + 1: after −m has been sent, N + 2: after Δm has). OLD: the maximum before the tile, until Δm is sent (0), or after
-(1). LIMIT: the bound, from key `at` on.
+(1). LIMIT, LOWER: the bound and the first key, from key `at` on. COPY, WORST: the invariants' own maximum, and the
+largest violation, after `at` keys.
 """
 
 
@@ -99,10 +112,12 @@ def edit_of_register(code: Any, row: Any, col: Any, wave: Any, g: Any) -> Any:
     a = wave - g.load
     b = a - g.score
     found = (DEAD, 0, 0)
-    if (code in (S, BOUND)) and wave <= n:
+    if (code in (S, BOUND, FIRST)) and wave <= n:
         target = col + n + 1 - wave  # it is still moving right
         if target >= n:
             return DEAD, 0, 0, col
+        if code == FIRST:
+            return LOWER, row, 0, target
         return (QUERY if code == S else LIMIT), row, 0, target
     if code == S:
         found = edit_of_stationary(row, a, b, g)
@@ -120,9 +135,13 @@ def edit_of_register(code: Any, row: Any, col: Any, wave: Any, g: Any) -> Any:
     elif code == OLD_MAX:
         found = (OLD, 0, 0 if a <= 2 * n + 2 else 1)
     elif code == BOUND:
+        found = (LIMIT, 0, min(max(0, a - n - 1), n))  # after the keys only the sum's invariant looks at it
+    elif code == FIRST:
         key = max(0, a - n - 1)
         if key < n:
-            found = (LIMIT, 0, key)
+            found = (LOWER, 0, key)
+    elif code in (OWN_MAX, EXCESS):
+        found = (COPY if code == OWN_MAX else WORST, 0, min(max(0, a - n - 1), n))
     return found[0], found[1], found[2], col
 
 

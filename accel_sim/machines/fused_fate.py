@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from accel_sim.machines.fused import DIRECT, FEED_K, FEED_Q, FEED_V, UPWARD, FusedMachine
+from accel_sim.machines.fused import (
+    DIRECT,
+    FEED_K,
+    FEED_Q,
+    FEED_V,
+    UPWARD,
+    WATCH_MAX,
+    WATCH_SUM,
+    FusedMachine,
+)
 from accel_sim.machines.fused_places import (
     BACK,
     BOUND,
@@ -20,8 +29,10 @@ from accel_sim.machines.fused_places import (
     CTRL_UP,
     DONE_BIT,
     DOWN,
+    EXCESS,
     FACTOR,
     FEED,
+    FIRST,
     IN_SKEW,
     NEW_MAX,
     OLD_MAX,
@@ -29,6 +40,7 @@ from accel_sim.machines.fused_places import (
     OUT,
     OUT_SKEW,
     OUTPUT,
+    OWN_MAX,
     RIGHT,
     ROW_SUM,
     TOTAL,
@@ -49,7 +61,8 @@ accumulator; in an accumulator; in the output register; behind it; by the steppe
 
 class Clock(NamedTuple):
     """Cycles: of a block and a tile, from a block's start to its WAIT's end and its LseNorm; numbers of tiles and
-    blocks; acc_scale, acc_sum: see `Durations`; load, score: of a tile; reciprocal; cycles of the run."""
+    blocks; acc_scale, acc_sum: see `Durations`; load, score: of a tile; reciprocal; cycles of the run. watch: see
+    `FusedMachine.watch`."""
 
     block: int
     tile: int
@@ -63,10 +76,16 @@ class Clock(NamedTuple):
     score: int
     reciprocal: int
     cycles: int
+    watch: int
+
+
+LATE_TOTAL = 100
+"""Beside the codes of `fused_places`: l after it has been taken for the division."""
 
 
 class Layout(NamedTuple):
-    """Where the parts of a wave state begin: N × N each, then N each. size: all of it."""
+    """Where the parts of a wave state begin: N × N each, then N each. size: all of it. The last three are for machines
+    with a window and with the softmax's invariants; excess: what is violated in this tile."""
 
     s: int
     done: int
@@ -77,6 +96,9 @@ class Layout(NamedTuple):
     new_max: int
     old_max: int
     bound: int
+    first: int
+    own_max: int
+    excess: int
     size: int
 
 
@@ -96,7 +118,7 @@ class Event(NamedTuple):
 def layout(n: int) -> Layout:
     """The layout for an N × N array."""
     square = n * n
-    small = [5 * square + i * n for i in range(5)]
+    small = [5 * square + i * n for i in range(8)]
     return Layout(0, square, 2 * square, 3 * square, 4 * square, *small)
 
 
@@ -107,7 +129,7 @@ def clock(machine: FusedMachine, timing: FusedTiming) -> Clock:
     return Clock(
         block=timing.block, tile=d.tile, waited=waited, norm_at=waited + d.scale + d.hold, tiles=timing.key_tiles,
         blocks=timing.query_tiles, acc_scale=d.acc_scale, acc_sum=d.acc_sum, load=d.load, score=d.score,
-        reciprocal=d.reciprocal, cycles=timing.head_cycles,
+        reciprocal=d.reciprocal, cycles=timing.head_cycles, watch=machine.watch,
     )
 
 
@@ -121,16 +143,20 @@ def in_columns(code: Any, row: Any, col: Any, cycle: Any, at: Any, clock: Any, n
     block = (wave - 1) // clock.block
     off = wave - block * clock.block
     tile = (off - 1) // clock.tile
-    reset = clock.norm_at
-    maximum = code in (NEW_MAX, OLD_MAX)
+    reset = clock.norm_at  # in which wave the invariants' unit reads the column out, too
+    maximum = code in (NEW_MAX, OLD_MAX, OWN_MAX, EXCESS)
+    watched = (code in (OWN_MAX, EXCESS) or (code == NEW_MAX and clock.watch & WATCH_MAX != 0)
+               or (code == BOUND and clock.watch & WATCH_SUM != 0))
     if wave < 1 or tile >= clock.tiles:
-        if maximum and (wave < 1 or off > reset):
+        if watched and wave >= 1 and off <= reset:
+            tile, off = clock.tiles - 1, clock.tiles * clock.tile
+        elif maximum and (wave < 1 or off > reset):
             block, tile, off = block + 1, 0, 1
             if wave < 1:
                 block = 0
             if block >= clock.blocks:
                 return NONE, 0, NOTHING, 0, 0, 0, 0
-        elif code == CMP_CMD and (wave >= 1 and off >= reset):
+        elif code == CMP_CMD and (wave >= 1 and (off >= reset or clock.watch != 0)):
             return RUN, 0, NOTHING, 0, 0, 0, 0
         else:
             return NONE, 0, NOTHING, 0, 0, 0, 0
@@ -138,6 +164,8 @@ def in_columns(code: Any, row: Any, col: Any, cycle: Any, at: Any, clock: Any, n
         return NONE, 0, NOTHING, 0, 0, 0, 0
     wave = off - tile * clock.tile
     number = block * clock.tiles + tile
+    if code == BOUND and wave - clock.load > 2 * n and not (watched and tile == clock.tiles - 1):
+        return NONE, 0, NOTHING, 0, 0, 0, 0  # no key is left, and it will be loaded again
     if code == CTRL:
         return COLUMNS, number, WORD, wave, row, col + 1, n
     if code == RIGHT:
@@ -166,9 +194,13 @@ def in_columns(code: Any, row: Any, col: Any, cycle: Any, at: Any, clock: Any, n
         place = at.old_max + col
     elif code == CMP_OUT:
         place = at.cmp_out + col
-    elif code == BOUND:
-        place = at.bound + col
+    elif code in (BOUND, FIRST):
+        place = (at.bound if code == BOUND else at.first) + col
         last = n if wave <= n else col + 1
+    elif code == OWN_MAX:
+        place = at.own_max + col
+    elif code == EXCESS:
+        place = at.excess + col
     return COLUMNS, number, START, wave, place, col, last
 
 
@@ -213,6 +245,8 @@ def in_accumulator(code: Any, row: Any, col: Any, cycle: Any, clock: Any, n: Any
         dim = row if code == OUTPUT else n + row
         last_read = clock.norm_at + dim
     first_read = clock.load + clock.acc_sum + 1 + dim
+    if code == TOTAL and clock.watch & WATCH_SUM != 0 and last_read < off <= clock.norm_at + col:
+        return AFTER, block * clock.tiles + clock.tiles - 1, LATE_TOTAL, 0, 0, col, col + 1
     following = 0 if off <= first_read else (off - first_read + clock.tile - 1) // clock.tile
     if following == 0 or off > last_read:
         return NONE, 0, NOTHING, 0, 0, 0, 0

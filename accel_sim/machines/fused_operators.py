@@ -12,18 +12,19 @@ array do is the check unit's.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from accel_sim.machines.fused import FusedMachine
+from accel_sim.machines.fused import WATCH_MAX, WATCH_SCORE, WATCH_SUM, FusedMachine
 from accel_sim.machines.fused_timing import FusedTiming
 from accel_sim.machines.lanes import tree_sizes
 from accel_sim.machines.operators import Activity, Operator, product_of, sum_of
 from accel_sim.numerics.formats import uint_format
 
-CHECKER = "checker.fused_output"
+CHECKER, INVARIANTS = "checker.fused_output", "checker.softmax_invariants"
 
 _EVERY_CYCLE = (
     "phase timer acc_step feed_sel feed_arg skew_mode ctrl_down ctrl_up ctrl cmp_cmd cmp_arg out_valid in_skew "
-    "out_skew out_last sum_valid sum_check sum_last compare judge"
+    "out_skew out_last sum_valid sum_check sum_last compare judge softmax_judge"
 )
 
 
@@ -60,6 +61,8 @@ def _operators(machine: FusedMachine, timing: FusedTiming) -> Iterator[Operator]
     yield Operator("row_max", "fp_max", total.name, "compare", n, tiles * n * n)
     yield Operator("max_difference", "fp_add", add, "compare", n, tiles * n * 2)
     yield Operator("mask", "int_cmp", uint_format(machine.bound_bits).name, "compare", n, tiles * n * n)
+    if machine.window:
+        yield Operator("mask_first", "int_cmp", uint_format(machine.bound_bits).name, "compare", n, tiles * n * n)
     # Scaling and line of the correction, l and o; the division's products.
     updates = tiles * n * (2 + 1 + n) + blocks * n * n
     for name, unit, fmt in (("accumulate_multiply", "fp_mul", wide), ("accumulate_add", "fp_add", add)):
@@ -67,9 +70,12 @@ def _operators(machine: FusedMachine, timing: FusedTiming) -> Iterator[Operator]
     yield Operator("reciprocal", "div", total.name, "accumulate", n, blocks * n)
     timer = uint_format(machine.timer_bits).name
     yield Operator("sequencer_count", "int_add", timer, "control", 1, timing.head_cycles)
+    if machine.invariants is not None:
+        yield from _watching(machine, timing)
     if machine.check is None:
         return
     compared = _comparisons(machine, timing)
+    yield from _counting(machine, machine.check, CHECKER, "check", compared)
     for name, unit, fmt in (("check_pe_multiply", "fp_mul", multiply), ("check_pe_add", "fp_add", add)):
         yield Operator(name, unit, fmt, CHECKER, 0, tiles * pes * c)
     for name, unit, fmt in (("check_accumulate_multiply", "fp_mul", wide), ("check_accumulate_add", "fp_add", add)):
@@ -90,6 +96,34 @@ def _operators(machine: FusedMachine, timing: FusedTiming) -> Iterator[Operator]
         yield Operator("check_limit", "fp_mul", product_of(checker, checker, checker), CHECKER, 1, compared)
 
 
+def _watching(machine: FusedMachine, timing: FusedTiming) -> Iterator[Operator]:
+    """Of the unit of the softmax's invariants. A column's subtractor of maxima works for the read-out as well."""
+    n, watch = machine.size, machine.watch
+    keys, reads = timing.query_tiles * timing.key_tiles * n * n, timing.query_tiles * n
+    total, checker = machine.stored_formats["state"], machine.stored_formats["checker"]
+    largest = "fp_max", checker.name, INVARIANTS
+    if watch & WATCH_MAX:
+        yield Operator("softmax_fall", "fp_add", sum_of(total, total, checker), INVARIANTS, n, keys + reads)
+        yield Operator("softmax_largest_fall", *largest, n, keys + reads)
+    if watch & WATCH_SCORE:
+        yield Operator("softmax_score", "fp_add", sum_of(total, checker, checker), INVARIANTS, n, keys)
+        yield Operator("softmax_largest_score", *largest, n, keys)
+    if watch & WATCH_SUM:
+        yield Operator("softmax_sum", "fp_add", sum_of(total, total, checker), INVARIANTS, 2, 2 * timing.n_queries)
+        yield Operator("softmax_largest_sum", *largest, 2, 2 * timing.n_queries)
+    yield Operator("softmax_compare", "fp_cmp", checker.name, INVARIANTS, 1, timing.n_queries)
+    yield from _counting(machine, machine.invariants, INVARIANTS, "softmax", timing.n_queries)
+
+
+def _counting(machine: FusedMachine, unit: Any, component: str, prefix: str, compared: int) -> Iterator[Operator]:
+    """Of a statistical threshold: the second comparison; the counter moves in no fault-free head."""
+    bits = machine.deviation_bits(unit)
+    if bits:
+        yield Operator(f"{prefix}_small", "fp_cmp", machine.stored_formats["checker"].name, component, 1, compared)
+        yield Operator(f"{prefix}_deviations", "int_add", uint_format(bits).name, component, 1, 0)
+        yield Operator(f"{prefix}_frequent", "int_cmp", uint_format(bits).name, component, 1, 0)
+
+
 def _busy(machine: FusedMachine) -> int:
     """Waves of a key tile in which a row's control word is not 0, over all rows (moves overlap each other)."""
     n, end = machine.size, 2 * machine.size + 4 + machine.pieces + machine.size + machine.columns
@@ -99,6 +133,7 @@ def _busy(machine: FusedMachine) -> int:
 
 def _writes(machine: FusedMachine, timing: FusedTiming) -> dict[str, int]:
     n, c, pieces, cycles = machine.size, machine.columns, machine.pieces, timing.head_cycles
+    n_queries = timing.n_queries
     tiles, blocks = timing.query_tiles * timing.key_tiles, timing.query_tiles
     size = {register.name: register.size for register in machine.inventory}
     softmax = 3 + pieces  # subtract, scale, pieces, row sum
@@ -119,6 +154,13 @@ def _writes(machine: FusedMachine, timing: FusedTiming) -> dict[str, int]:
         found |= {
             "r": tiles * n * (n + c), "c": tiles * n * c, "out_tree": blocks * (n + c) * sum(levels),
             "pred": blocks * c + compared, "act": blocks * n + compared, "residual": compared, "limit": compared,
-            "threshold": 0, "enable": 0, "alarm": 0,
+            "threshold": 0, "enable": 0, "alarm": 0, "small_threshold": 0, "frequent": 0, "deviations": 0,
         }
+    if machine.window:
+        found["first"] = found["bound"]
+    if machine.invariants is not None:
+        watched = tiles * n * n + blocks * n  # for every key, and cleared when it is read out
+        found |= {"softmax_m": watched, "softmax_excess": watched, "softmax_residual": n_queries}
+        still = "bound keys threshold enable alarm small_threshold frequent deviations"
+        found |= {f"softmax_{name}": 0 for name in still.split()}
     return {register.name: found[register.name] for register in machine.inventory}

@@ -10,21 +10,23 @@ from numpy.typing import NDArray
 from accel_sim.machines.fused import FusedMachine
 
 (OTHER, S, DONE_BIT, RIGHT, UP, DOWN, CTRL, CTRL_DOWN, CTRL_UP, NEW_MAX, OLD_MAX, CMP_OUT, BOUND, CMP_CMD, CMP_ARG,
-FEED,
- IN_SKEW, ROW_SUM, OUT_SKEW, FACTOR, TOTAL, OUTPUT, CHECKSUM, OUT, BACK) = range(25)
-"""What a register is to the replay engine. OTHER: the sequencer and what steers the left edge, whose faults are run by
-the stepped engine. BACK: everything behind the output register."""
+ FEED, IN_SKEW, ROW_SUM, OUT_SKEW, FACTOR, TOTAL, OUTPUT, CHECKSUM, OUT, BACK, FIRST, OWN_MAX, EXCESS) = range(28)
+"""What a register is to the replay engine. OTHER: the sequencer, what steers the left edge, and the bound of the
+scores, whose faults are run by the stepped engine. BACK: everything behind the output register, and behind the columns'
+part of the softmax's invariants."""
 
 _BEHIND = (
     "out_valid out_dim out_tile out_last out_tree sum_valid sum_check sum_last pred act compare residual limit judge "
-    "threshold enable alarm"
+    "threshold enable alarm small_threshold frequent deviations softmax_keys softmax_residual softmax_judge "
+    "softmax_threshold softmax_enable softmax_alarm softmax_small_threshold softmax_frequent softmax_deviations"
 )
 
 CODES = {
     "s": S, "done": DONE_BIT, "right": RIGHT, "up": UP, "down": DOWN, "ctrl": CTRL, "ctrl_down": CTRL_DOWN,
     "ctrl_up": CTRL_UP, "new_max": NEW_MAX, "old_max": OLD_MAX, "cmp_out": CMP_OUT, "bound": BOUND, "cmp_cmd": CMP_CMD,
     "cmp_arg": CMP_ARG, "feed": FEED, "in_skew": IN_SKEW, "r": ROW_SUM, "out_skew": OUT_SKEW, "scale": FACTOR,
-    "l": TOTAL, "o": OUTPUT, "c": CHECKSUM, "out": OUT, **dict.fromkeys(_BEHIND.split(), BACK),
+    "l": TOTAL, "o": OUTPUT, "c": CHECKSUM, "out": OUT, "first": FIRST, "softmax_m": OWN_MAX,
+    "softmax_excess": EXCESS, **dict.fromkeys(_BEHIND.split(), BACK),
 }  # fmt: skip
 """By register; what is not here is OTHER."""
 

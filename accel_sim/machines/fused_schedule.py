@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel_sim.machines.fused import FusedMachine
+from accel_sim.machines.fused import WATCH_SCORE, FusedMachine
 from accel_sim.machines.fused_edits import (
     BEGINNING,
+    COPY,
     DEAD,
     ELEMENT,
     KEY,
@@ -22,6 +23,7 @@ from accel_sim.machines.fused_edits import (
     PARTIAL,
     QUERY,
     VALUE,
+    WORST,
     left_edit,
     register_edit,
 )
@@ -97,10 +99,12 @@ def occupant(machine: FusedMachine, timing: FusedTiming, register: Register, ind
     if how == COLUMNS and e.kind[0] == START:
         code, row, col = (int(values[slot]) for values in (t.places.code, t.places.row, t.places.col))
         kind, row, at, first = register_edit(code, row, col, int(e.wave[0]), t.phases)
-        return _of_edit(register, kind, row, at, block * n + first if first < live else None, tile, timing, n)
+        if kind == PARTIAL and tile * n + at >= timing.n_keys and not machine.watch & WATCH_SCORE:
+            return None  # the score of a key that does not exist: its compare unit does not look at it
+        return _of_edit(register, kind, row, at, block * n + first if first < live else None, tile, n)
     if (how == COLUMNS and e.kind[0] == EDGE) or (how == PORTS and e.kind[0] == IN_SKEW):
         kind, row, at, first, _ = left_edit(int(e.row[0]), first if how == COLUMNS else 0, int(e.wave[0]), t.phases)
-        found = _of_edit(register, kind, row, at, block * n + first if first < live else None, tile, timing, n)
+        found = _of_edit(register, kind, row, at, block * n + first if first < live else None, tile, n)
         shared = found is not None and kind != QUERY
         return Occupant(found.what, None, found.key, found.dim) if found is not None and shared else found
     if how in (COLUMNS, ARRIVE, AFTER, OUT_ROW) and first >= live:
@@ -114,7 +118,7 @@ def occupant(machine: FusedMachine, timing: FusedTiming, register: Register, ind
     return Occupant(register.about)
 
 
-def _of_edit(register: Register, kind: int, row: int, at: int, query: int | None, tile: int, timing: FusedTiming,
+def _of_edit(register: Register, kind: int, row: int, at: int, query: int | None, tile: int,
              n: int) -> Occupant | None:
     """The occupant of a register whose change is an edit of a query's tile."""
     if kind == DEAD or query is None:
@@ -123,11 +127,9 @@ def _of_edit(register: Register, kind: int, row: int, at: int, query: int | None
     dim: int | None = None
     if kind in (QUERY, KEY, PARTIAL, LOW):
         key, dim = (None if kind == QUERY else tile * n + at), (None if kind == LOW else row)
-        if kind == PARTIAL and tile * n + at >= timing.n_keys:
-            return None  # the score of a key that does not exist: its compare unit does not look at it
     elif kind in (VALUE, ELEMENT):
         dim = at
         key = key if kind == ELEMENT else None
-    elif kind == BEGINNING:
+    elif kind in (BEGINNING, COPY, WORST):
         key = None
     return Occupant(register.about, query, key, dim)

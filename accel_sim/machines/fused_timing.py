@@ -140,6 +140,12 @@ class FusedTiming(ProgramTiming):
         """First cycle in which the residual of a comparison that ends with this query tile stands in its register."""
         return (query_tile + 1) * self.block + self.durations.levels + 1
 
+    def read_out_cycle(self, query: int) -> int:
+        """First cycle in which the residual of a query's invariants stands in its register: a column is read out in
+        each of the first cycles of LseNorm."""
+        tile, column = divmod(query, self.durations.size)
+        return self.norm_start(tile) + column + 1
+
     def alarm_cycle(self, query_tile: int) -> int:
         """First cycle in which the alarm of that comparison is visible."""
         return self.residual_cycle(query_tile) + 1

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from accel_sim.config.checker import FusedOutputUnit
+from accel_sim.config.checker import (
+    AbsoluteThreshold,
+    FusedOutputUnit,
+    RelativeThreshold,
+    SoftmaxInvariantsUnit,
+    StatisticalThreshold,
+)
 from accel_sim.config.faults import Faults
 from accel_sim.config.fused import FusedArchitecture, FusedFormats
 from accel_sim.engines.replay.types import FALL_BACK, Outcomes
@@ -27,20 +33,29 @@ class Head:
     k: np.ndarray
     v: np.ndarray
     bound: np.ndarray
+    first: np.ndarray
     limits: dict[str, float] = field(default_factory=dict)
 
-    def with_limit(self, value: float) -> Head:
-        return replace(self, limits={"fused_output": value})
+    def with_limit(self, value: float, unit: str = "fused_output") -> Head:
+        return replace(self, limits=self.limits | {unit: value})
+
+    def with_policy(self, small: float, frequent: int, unit: str = "fused_output") -> Head:
+        return replace(self, limits=self.limits | {f"{unit}.small": small, f"{unit}.frequent": float(frequent)})
 
 
-def machine(size: int, columns: int = 1, granularity: str = "head", relative: bool = False, **architecture: Any) -> FusedMachine:
-    """A machine; columns 0 is without a check unit."""
-    units = []
+def machine(size: int, columns: int = 1, granularity: str = "head", relative: bool = False, frequent: int = 0,
+            watch: tuple[str, ...] = (), watch_frequent: int = 0, **architecture: Any) -> FusedMachine:
+    """A machine; columns 0 is without the output's check unit, watch () without the softmax's. frequent,
+    watch_frequent: of statistical thresholds, 0 for others."""
+    units: list[Any] = []
     if columns:
-        unit = FusedOutputUnit(granularity=granularity,
-                               threshold={"kind": "relative" if relative else "absolute", "value": 1.0})
-        units.append(SimpleNamespace(kind="fused_output", columns=columns, granularity=granularity,
-                                     threshold=unit.threshold))
+        threshold: Any = RelativeThreshold(value=1.0) if relative else AbsoluteThreshold(value=1.0)
+        if frequent:
+            threshold = StatisticalThreshold(frequent=frequent)
+        units.append(FusedOutputUnit(granularity=granularity, columns=columns, threshold=threshold))
+    if watch:
+        own: Any = StatisticalThreshold(frequent=watch_frequent) if watch_frequent else AbsoluteThreshold(value=1.0)
+        units.append(SoftmaxInvariantsUnit(which=watch, threshold=own))
     config = SimpleNamespace(architecture=FusedArchitecture(head_dim=size, **architecture),
                              checker=SimpleNamespace(units=tuple(units)), faults=Faults())
     return FusedMachine(config)
@@ -53,11 +68,14 @@ def rounded(values: np.ndarray, m: FusedMachine) -> np.ndarray:
     return out.reshape(values.shape)
 
 
-def head(m: FusedMachine, n_queries: int, n_keys: int, seed: int = 0, causal: bool = False, limit: float = 1.0) -> Head:
+def head(m: FusedMachine, n_queries: int, n_keys: int, seed: int = 0, causal: bool = False, limit: float = 1.0,
+         window: int = 0) -> Head:
     rng = np.random.default_rng(seed)
     q, k, v = (rounded(rng.standard_normal((rows, m.size)), m) for rows in (n_queries, n_keys, n_keys))
     bound = np.minimum(np.arange(n_queries) if causal else n_keys - 1, n_keys - 1) + np.zeros(n_queries, dtype=np.int64)
-    return Head(q, k, v, bound.astype(np.int64)).with_limit(limit)
+    first = np.maximum(0, bound - window + 1) if window else np.zeros(n_queries)
+    made = Head(q, k, v, bound.astype(np.int64), first.astype(np.int64)).with_limit(limit)
+    return made.with_limit(limit, "softmax_invariants") if m.watch else made
 
 
 SUMS = {"fp32": ["fp32"], "fp16": ["fp16", "fp32"], "bf16": ["bf16", "fp32"], "fp8_e5m2": ["fp16", "bf16", "fp32"]}
@@ -75,12 +93,40 @@ def random_machine(rng: np.random.Generator, most: int = 9) -> FusedMachine:
     )
 
 
+SOFTMAX = ("sum", "max", "score")
+
+
+def random_watched_machine(rng: np.random.Generator, most: int = 9) -> FusedMachine:
+    """The same with windows, statistical thresholds and a unit of the softmax's invariants, each as often as not."""
+    drawn = random_machine(rng, most)
+    a, check = drawn.config.architecture, drawn.check
+    watch = tuple(name for name in SOFTMAX if rng.random() < 0.5)
+    return machine(
+        drawn.size, drawn.columns, check.granularity if check else "head",
+        frequent=int(rng.choice([0, 0, 1, 2])), watch=watch, watch_frequent=int(rng.choice([0, 0, 1, 3])),
+        formats=a.formats, exp_pieces=a.exp_pieces, subnormals=a.subnormals, reciprocal_cycles=a.reciprocal_cycles,
+        sliding_window=bool(rng.random() < 0.5),
+    )
+
+
+def with_random_limits(m: FusedMachine, job: Head, rng: np.random.Generator) -> Head:
+    """Limits of all units, some small enough for a fault-free run to deviate."""
+    for unit in m.units:
+        limit = float(rng.choice([1e-6, 1e-2, 0.5, 1e9]))
+        job = job.with_limit(limit, unit.kind)
+        if m.deviation_bits(unit):
+            job = job.with_policy(limit * float(rng.choice([1e-6, 0.1])), unit.threshold.frequent, unit.kind)
+    return job
+
+
 def random_head(m: FusedMachine, rng: np.random.Generator) -> Head:
     """Ragged, masked, sometimes with values out of the ordinary."""
     n_queries, n_keys = int(rng.integers(1, 3 * m.size)), int(rng.integers(1, 4 * m.size))
     made = head(m, n_queries, n_keys, int(rng.integers(1 << 30)), limit=float(rng.choice([1e-6, 1e-2, 0.5, 1e9])))
     if rng.random() < 0.5:
         made.bound[:] = rng.integers(-1, n_keys, n_queries)
+    if m.window and rng.random() < 0.8:
+        made.first[:] = rng.integers(0, np.maximum(made.bound, 0) + 1)
     if rng.random() < 0.3:
         made.k[:] = rounded(made.k * 30, m)
     if rng.random() < 0.2:

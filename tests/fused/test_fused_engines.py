@@ -114,7 +114,8 @@ def test_what_does_not_exist_contributes_nothing() -> None:
     small = head(m, 4, 7, 3)
     rng = np.random.default_rng(0)
     more = Head(np.concatenate([small.q, small.q[:3]]), np.concatenate([small.k, rng.standard_normal((6, 5)).round(2)]),
-                np.concatenate([small.v, rng.standard_normal((6, 5)).round(2)]), np.full(7, 6, dtype=np.int64))
+                np.concatenate([small.v, rng.standard_normal((6, 5)).round(2)]), np.full(7, 6, dtype=np.int64),
+                np.zeros(7, dtype=np.int64))
     more.k[:], more.v[:] = np.float32(more.k), np.float32(more.v)
     few, many = golden_run(m, small).output, golden_run(m, more).output
     # The first five keys are in the first tile either way; the masked ones share the last.
