@@ -12,7 +12,6 @@ from accel_sim.arrays.golden import golden as product_of
 from accel_sim.engines.job import Job
 from accel_sim.engines.result import Comparison, RunResult
 from accel_sim.gemm import golden_kernel as kernels
-from accel_sim.gemm.edge_step import edge_sizes
 from accel_sim.gemm.head import Head, Setting, setting, unit_name
 from accel_sim.gemm.invariants_step import SCORE
 from accel_sim.gemm.tuples import UNITS
@@ -68,9 +67,8 @@ def watched(head: Head, phase: Phase, start: int) -> tuple[NDArray[np.float64], 
 def _compare(head: Head, name: str, start: int) -> None:
     """The comparisons of a checked product, in the order in which they are taken."""
     given = head.given
-    sizes = edge_sizes(given.machine, given.timing.products[name])
     table = np.zeros((given.comparisons, 6))
-    count = kernels.edge_table(table, head.outs[name], sizes, given.rules, given.limits, start)
+    count = kernels.edge_table(table, head.outs[name], given.edges[name], given.rules, given.limits, start)
     table = table[:count]
     _log(head, table[np.lexsort((given.ranks[table[:, 5].astype(np.int64)], table[:, 0]))])
 

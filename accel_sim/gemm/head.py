@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from accel_sim.arrays.operands import native_type
 from accel_sim.arrays.registers import widen
 from accel_sim.engines.job import Job
+from accel_sim.gemm.edge_step import EdgeSizes, edge_sizes
 from accel_sim.gemm.invariants_step import watched_bits
 from accel_sim.gemm.tuples import UNITS, Log, Memory, Rules, Sizes, make_log, rules_of
 from accel_sim.machines.gemm import GemmMachine
@@ -40,6 +41,11 @@ class Setting:
         """The threshold of a unit: NaN where the job has none."""
         limits = getattr(self.job, "limits", None) or {}
         return float(limits.get(unit, float("nan")))
+
+    @cached_property
+    def edges(self) -> dict[str, EdgeSizes]:
+        """What the edge knows of each product."""
+        return {name: edge_sizes(self.machine, product) for name, product in self.timing.products.items()}
 
     @cached_property
     def limits(self) -> Floats:

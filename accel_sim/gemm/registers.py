@@ -45,8 +45,9 @@ class Units:
         lanes = machine.lanes
 
         def array(name: str, size: int = 1) -> NDArray[np.float64]:
-            size = names[name].size if name in names else size
-            return self.arrays.setdefault(name, np.zeros(size))
+            if name not in self.arrays:
+                self.arrays[name] = np.zeros(names[name].size if name in names else size)
+            return self.arrays[name]
 
         self.lanes = Lanes(*(array(name, 1 if name in LANE_SCALARS else lanes) for name in Lanes._fields))
         self._encoders = {prefix: Encoder(*(array(f"{prefix}_{name}", lanes) for name in ("in", "acc", "word")))

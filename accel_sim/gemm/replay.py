@@ -25,7 +25,7 @@ from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import Fault
 from accel_sim.faults.outcome import sum_of_squares
-from accel_sim.gemm.edge_step import Edge, EdgeSizes, edge_sizes, edge_steps
+from accel_sim.gemm.edge_step import Edge, edge_steps
 from accel_sim.gemm.encoder_step import Encoder, Work
 from accel_sim.gemm.golden import Golden, judge, run
 from accel_sim.gemm.golden_kernel import over_all
@@ -66,8 +66,7 @@ class ReplayGemm:
         self._room, self._counts = make_room(self._golden, self._kept)
         self._rule, self._nan = rule_of(machine.array), constants(machine.array)[1]
         self._codec = machine.formats["output"].codec
-        self._edges: dict[str, EdgeSizes] = {name: edge_sizes(machine, product)
-                                             for name, product in self.timing.products.items()}
+        self._edges = self.given.edges
         self._edge_fields = {name: (check, field) for check in machine.array_checks
                              for name, field in check.edge_fields.items()}
         registers = list(machine.inventory)

@@ -150,7 +150,13 @@ def verdict(i: Any, kept: Any, policies: Any, w: Any, n: Any, found: Any) -> Non
 @inner
 def check_cell(view: Any, p: Any, q: Any, rows: Any, cols: Any, z: Any, f: Any, limits: Any, w: Any, n: Any) -> None:
     """Compare again what an element (p, q) of the output memory is part of, once a fault."""
-    q_group, p_group = q // (z.cols + z.row_sums), p // (z.p_group + z.p_extra)
+    check_at(view, p, q, p // (z.p_group + z.p_extra), q // (z.cols + z.row_sums), rows, cols, z, f, limits, w, n)
+
+
+@inner
+def check_at(view: Any, p: Any, q: Any, p_group: Any, q_group: Any, rows: Any, cols: Any, z: Any, f: Any, limits: Any,
+             w: Any, n: Any) -> None:
+    """`check_cell` of an element whose groups are known."""
     u = p - p_group * (z.p_group + z.p_extra)
     if z.rows and is_data(p_group, u, z):
         index = rows[p, q_group]
@@ -162,6 +168,24 @@ def check_cell(view: Any, p: Any, q: Any, rows: Any, cols: Any, z: Any, f: Any, 
         if index >= 0 and not listed(index, w, n):
             pred, act = column_sums(view, q, p_group, z, f)
             override(index, pred, act, limits[z.col_unit], z.col_relative, f, w, n)
+
+
+@inner
+def check_line(m: Any, turned: Any, now: Any, golden: Any, view: Any, rows: Any, cols: Any, z: Any, f: Any, limits: Any,
+               w: Any, n: Any) -> None:
+    """`check_cell` of the elements of line m of a product that differ from the golden ones. now, golden: that line."""
+    periods = (z.cols + z.row_sums, z.p_group + z.p_extra)
+    across, along = (periods[0], periods[1]) if turned else (periods[1], periods[0])
+    fixed, group, end = m // across, 0, along
+    for c in range(now.shape[0]):
+        if c == end:
+            group, end = group + 1, end + along
+        if same(now[c], golden[c]):
+            continue
+        if turned:
+            check_at(view, c, m, group, fixed, rows, cols, z, f, limits, w, n)
+        else:
+            check_at(view, m, c, fixed, group, rows, cols, z, f, limits, w, n)
 
 
 @inner
@@ -523,10 +547,8 @@ def outputs_changed(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> An
         before = n.over[0]
         for at in range(n.dirty[0]):
             m = w.dirty[at]
-            for c in range(kept.out2.shape[1]):
-                if not same(w.out2[m, c], kept.out2[m, c]):
-                    p, q = (c, m) if facts.turned else (m, c)
-                    check_cell(w.view2, p, q, kept.rows2, kept.cols2, z, f, facts.limits, w, n)
+            check_line(m, facts.turned, w.out2[m], kept.out2[m], w.view2, kept.rows2, kept.cols2, z, f, facts.limits, w,
+                       n)
         if z.correct and n.over[0] > before:
             p, q, value = element_to_fix(kept.rows2, kept.cols2, z, w, n)
             if p == -2:

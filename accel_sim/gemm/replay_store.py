@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from accel_sim.arrays.golden import add_products
 from accel_sim.arrays.operands import constants, load_matrix, native_type, rule_of
 from accel_sim.gemm import golden_kernel as kernels
-from accel_sim.gemm.edge_step import edge_sizes
 from accel_sim.gemm.golden import Golden, watched
 from accel_sim.gemm.invariants_step import SCORE
 from accel_sim.gemm.replay_kernel import add_line
@@ -121,7 +120,7 @@ def _edge_ids(golden: Golden, name: str) -> tuple[NDArray[np.int64], NDArray[np.
     cols = np.full((product.p_groups, product.q_total), -1, np.int64)
     if not product.checked:
         return rows, cols
-    edge = edge_sizes(given.machine, product)
+    edge = given.edges[name]
     number = list(given.machine.phases).index(name)
     first, last = golden.counts[number], golden.counts[number + 2]  # the drain counts with its product
     start, folding = given.timing.by_name[name].start, product.folding

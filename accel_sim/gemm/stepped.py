@@ -10,6 +10,7 @@ kernels, from the end of the phase in which it ends: the same bits, sooner.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from accel_sim.engines.job import Job
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import Fault
-from accel_sim.gemm.edge_step import edge_sizes, edge_steps
+from accel_sim.gemm.edge_step import edge_steps
 from accel_sim.gemm.encoder_step import Work, encode_steps
 from accel_sim.gemm.golden import (
     Golden,
@@ -152,11 +153,9 @@ class _Run:
         self.note_alarm(False)
 
     def _edge(self, name: str, begin: int, end: int) -> None:
-        product = self.given.timing.products[name]
-        if product.checked:
-            sizes = edge_sizes(self.machine, product)
-            edge_steps(self.units.edges[name], *self.units.edge_judges(name), self.head.outs[name], sizes,
-                       self.given.rules, begin, end, self.cycle, self.head.log)
+        if self.given.timing.products[name].checked:
+            edge_steps(self.units.edges[name], *self.units.edge_judges(name), self.head.outs[name],
+                       self.given.edges[name], self.given.rules, begin, end, self.cycle, self.head.log)
 
     def _part(self, name: str, part: int, begin: int, end: int, cycle: int) -> None:
         units, head, given, rules = self.units, self.head, self.given, self.given.rules
@@ -320,6 +319,12 @@ class SteppedGemm:
 
     # -- the parts
 
+    @cached_property
+    def _loaded(self) -> dict[str, bytes]:
+        """Configuration as it is before a head."""
+        arrays = Units(self.given).arrays
+        return {name: arrays[name].tobytes() for name in CONFIGURATION}
+
     def _before(self, number: int, golden: Golden) -> _Run:
         """The fault-free run as phase `number` begins."""
         head = Head(self.given)
@@ -347,9 +352,7 @@ class SteppedGemm:
 
     def _clean(self, run: _Run) -> bool:
         """Whether a run that stands between two phases goes on as the fault-free one would on its memories."""
-        fresh = Units(self.given).arrays
-        same = all(np.array_equal(run.units.arrays[name].view(np.int64), fresh[name].view(np.int64))
-                   for name in CONFIGURATION)
+        same = all(run.units.arrays[name].tobytes() == loaded for name, loaded in self._loaded.items())
         return same and run.at[1:] == [0, 0] and not run.phase.name.endswith("_drain")
 
     def _finish(self, run: _Run) -> None:

@@ -67,7 +67,7 @@ class GemmCheck:
         """Name of an edge register. side: `row` or `col`."""
         return f"{side if self.unit == 'gemm' else self.prefix}_{field}"
 
-    @property
+    @cached_property
     def edge_fields(self) -> dict[str, str]:
         """The registers of its edge by name, and what each is on the edge of a product."""
         sides = [("row", ROW_FIELDS)] * self.rows + [("col", COL_FIELDS)] * self.columns
