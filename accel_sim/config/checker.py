@@ -157,6 +157,9 @@ class GemmUnit(Section):
     def clashes(self) -> Iterator[Clash]:
         if self.correct and self.sides != "both":
             yield Clash(("correct", "sides"), f"correcting needs sides: both (got {self.sides})")
+        if self.correct and self.threshold.kind == "statistical":
+            message = "correcting goes by single comparisons: it needs another threshold than a statistical one"
+            yield Clash(("correct", "threshold.kind", "threshold"), message)
 
 
 class ScoreRowsumUnit(Section):

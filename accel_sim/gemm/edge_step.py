@@ -16,20 +16,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel_sim.gemm.encoder_step import at_its_place
-from accel_sim.gemm.judge import add_once, limit_of, note, over, raise_alarm, residual_of
+from accel_sim.gemm.judge import add_once, judge_now, limit_of, note, residual_of
+from accel_sim.gemm.tuples import UNITS
 from accel_sim.machines.gemm_layout import Product
 from accel_sim.numerics.arithmetic import add
 from accel_sim.numerics.jit import inner, kernel
 from accel_sim.numerics.rounding import quiet
 
-GEMM = 0  # its place in tuples.UNITS
 FIX_STEP = 2
 """Cycle of the next fold (or of the drain) in which an element is corrected: both sides have been judged by then."""
 
 
 class Edge(NamedTuple):
-    """Registers of the edge, float64: see `machines.gemm_registers`. Those that a machine has not are there and
-    unused."""
+    """Registers of the edge of a product, float64: see `machines.gemm_registers`. Those that a machine has not are
+    there and unused."""
 
     row_act: Any
     row_pred: Any
@@ -47,18 +47,22 @@ class Edge(NamedTuple):
     fix_value: Any
     fix_cols: Any
     fix_col: Any
-    threshold: Any
-    enable: Any
-    alarm: Any
 
 
 class EdgeSizes(NamedTuple):
-    """What the edge knows of the product, as scalars. first: cycle of a fold in which its first sum is delivered."""
+    """What the edge knows of the product, as scalars. row_unit, col_unit: what compares, index into `tuples.UNITS`.
+    columns_first: whether a column's comparison is noted before a row's of the same cycle. words: of a row's checksum.
+    first: cycle of a fold in which its first sum is delivered. native: the CPU's own binary32 additions are those of
+    the comparisons."""
 
     rows: bool
     columns: bool
     correct: bool
-    relative: bool
+    row_unit: int
+    col_unit: int
+    row_relative: bool
+    col_relative: bool
+    columns_first: bool
     words: int
     cols: int
     row_sums: int
@@ -73,14 +77,21 @@ class EdgeSizes(NamedTuple):
     folds: int
     row_folds: int
     first: int
+    native: bool
 
 
 def edge_sizes(machine: Any, product: Product) -> EdgeSizes:
-    """The sizes of a checked product's edge."""
-    gemm, folding = machine.gemm, product.folding
-    return EdgeSizes(gemm.rows, gemm.columns, gemm.correct, gemm.relative, gemm.words, product.cols, product.row_sums,
-                     product.p_size, product.q_size, product.p_total, product.q_total, product.p_group, product.p_extra,
-                     product.streams_p, folding.fold_cycles, folding.folds, folding.row_folds, product.first_delivery)
+    """The sizes of the edge of a product, checked or not."""
+    rows, columns, folding = machine.row_check(product.name), machine.col_check(product.name), product.folding
+    order = [unit.kind for unit in machine.units]
+    columns_first = bool(rows and columns and order.index(columns.unit) < order.index(rows.unit))
+    native = machine.subnormals == "keep" and all(machine.formats[role].name == "fp32" for role in ("state", "checker"))
+    return EdgeSizes(rows is not None, columns is not None, bool(rows and rows.correct),
+                     UNITS.index(rows.unit) if rows else 0, UNITS.index(columns.unit) if columns else 0,
+                     bool(rows and rows.relative), bool(columns and columns.relative), columns_first,
+                     rows.words if rows else 1, product.cols, product.row_sums, product.p_size, product.q_size,
+                     product.p_total, product.q_total, product.p_group, product.p_extra, product.streams_p,
+                     folding.fold_cycles, folding.folds, folding.row_folds, product.first_delivery, native)
 
 
 @inner
@@ -132,21 +143,20 @@ def plus(total: Any, x: Any, f: Any) -> Any:
 
 
 @inner
-def rows_cycle(e: Any, out: Any, z: Any, f: Any, local: Any, cycle: Any, log: Any) -> None:
+def rows_cycle(e: Any, judge: Any, out: Any, z: Any, f: Any, local: Any, cycle: Any, log: Any) -> None:
     """The chain along the rows, in one cycle."""
     c, s = z.cols, z.words
-    if e.row_valid[c + s] != 0.0 and e.enable[0] != 0.0 and over(e.row_residual[0], e.row_limit[0]):
-        raise_alarm(e.alarm, log, cycle)
-        if z.correct:
-            p_group, u, _ = line_at(local - (c + s + 1), 0, z)
-            e.fix_rows[0] = min(e.fix_rows[0] + 1.0, 3.0)
-            e.fix_row[0] = p_group * (z.p_group + z.p_extra) + max(u, 0)
-            e.fix_value[0] = e.row_residual[0]
+    judged = e.row_valid[c + s] != 0.0
+    if judged and judge_now(judge, e.row_residual[0], e.row_limit[0], f, log, cycle) and z.correct:
+        p_group, u, _ = line_at(local - (c + s + 1), 0, z)
+        e.fix_rows[0] = min(e.fix_rows[0] + 1.0, 3.0)
+        e.fix_row[0] = p_group * (z.p_group + z.p_extra) + max(u, 0)
+        e.fix_value[0] = e.row_residual[0]
     pred, act = e.row_pred[s - 1], e.row_hold[s - 1]
     e.row_residual[0] = residual_of(pred, act, f.checker)
-    e.row_limit[0] = limit_of(e.threshold[0], pred, act, z.relative, f.checker)
+    e.row_limit[0] = limit_of(judge.threshold[0], pred, act, z.row_relative, f.checker)
     if e.row_valid[c + s - 1] != 0.0:
-        note(log, cycle + 1, e.row_residual[0], e.row_limit[0], pred, act, GEMM)
+        note(log, cycle + 1, e.row_residual[0], e.row_limit[0], pred, act, z.row_unit)
     for i in range(s - 1, 0, -1):
         e.row_pred[i] = plus(e.row_pred[i - 1], at_its_place(row_input(out, local, c + i, z), i, f), f)
         e.row_hold[i] = e.row_hold[i - 1]
@@ -162,22 +172,21 @@ def rows_cycle(e: Any, out: Any, z: Any, f: Any, local: Any, cycle: Any, log: An
 
 
 @inner
-def columns_cycle(e: Any, out: Any, z: Any, f: Any, local: Any, cycle: Any, log: Any) -> None:
+def columns_cycle(e: Any, judge: Any, out: Any, z: Any, f: Any, local: Any, cycle: Any, log: Any) -> None:
     """The accumulators below the columns, in one cycle. The last word of a column's checksum is delivered a cycle after
     that of the column before it, so one comparison a cycle is enough."""
-    if e.col_valid[0] != 0.0 and e.enable[0] != 0.0 and over(e.col_residual[0], e.col_limit[0]):
-        raise_alarm(e.alarm, log, cycle)
-        if z.correct:
-            e.fix_cols[0] = min(e.fix_cols[0] + 1.0, 3.0)
-            e.fix_col[0] = column_judged(local - 2, z)
+    judged = e.col_valid[0] != 0.0
+    if judged and judge_now(judge, e.col_residual[0], e.col_limit[0], f, log, cycle) and z.correct:
+        e.fix_cols[0] = min(e.fix_cols[0] + 1.0, 3.0)
+        e.fix_col[0] = column_judged(local - 2, z)
     due = column_judged(local - 1, z)
     c = due % (z.cols + z.row_sums) if due >= 0 else 0
     pred, act = e.col_pred[c], e.col_act[c]
     e.col_residual[0] = residual_of(pred, act, f.checker)
-    e.col_limit[0] = limit_of(e.threshold[0], pred, act, z.relative, f.checker)
+    e.col_limit[0] = limit_of(judge.threshold[0], pred, act, z.col_relative, f.checker)
     e.col_valid[0] = 1.0 if due >= 0 else 0.0
     if due >= 0:
-        note(log, cycle + 1, e.col_residual[0], e.col_limit[0], pred, act, GEMM)
+        note(log, cycle + 1, e.col_residual[0], e.col_limit[0], pred, act, z.col_unit)
     for j in range(z.cols):
         p_group, u, q_group = line_at(local, j, z)
         if u < 0:
@@ -228,14 +237,17 @@ def fix_cycle(e: Any, out: Any, z: Any, f: Any, local: Any) -> None:
 
 
 @kernel
-def edge_steps(e: Any, out: Any, z: Any, f: Any, begin: int, end: int, cycle: int, log: Any) -> None:
-    """Cycles begin … end − 1 of a product; cycle: that of `begin` on the head's clock. out (P', Q'): the output memory,
-    in which the sums of these cycles already stand."""
+def edge_steps(e: Any, rows: Any, columns: Any, out: Any, z: Any, f: Any, begin: int, end: int, cycle: int,
+               log: Any) -> None:
+    """Cycles begin … end − 1 of a product; cycle: that of `begin` on the head's clock. rows, columns: `Judge` of what
+    compares. out (P', Q'): the output memory, in which the sums of these cycles already stand."""
     for local in range(begin, end):
         now = cycle + local - begin
         if z.correct:
             fix_cycle(e, out, z, f, local)
-        if z.rows:
-            rows_cycle(e, out, z, f, local, now, log)
-        if z.columns:
-            columns_cycle(e, out, z, f, local, now, log)
+        for turn in range(2):
+            if (turn == 1) != z.columns_first:
+                if z.columns:
+                    columns_cycle(e, columns, out, z, f, local, now, log)
+            elif z.rows:
+                rows_cycle(e, rows, out, z, f, local, now, log)

@@ -6,13 +6,15 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accel_sim.arrays.golden import golden as product_of
 from accel_sim.engines.job import Job
 from accel_sim.engines.result import Comparison, RunResult
 from accel_sim.gemm import golden_kernel as kernels
-from accel_sim.gemm.edge_step import edge_sizes
 from accel_sim.gemm.head import Head, Setting, setting, unit_name
+from accel_sim.gemm.invariants_step import SCORE
+from accel_sim.gemm.tuples import UNITS
 from accel_sim.machines.gemm import GemmMachine
 from accel_sim.machines.gemm_timing import Phase
 
@@ -34,8 +36,10 @@ def run_phase(head: Head, phase: Phase, start: int) -> None:
     elif name == "softmax":
         head.fetch("qk")
         n_queries, n_keys = memory.s.shape
-        kernels.softmax(memory.p, np.zeros(n_queries), memory.l, memory.s, memory.bound, given.job.scale, rules,
-                        np.zeros(n_keys))
+        kernels.softmax(memory.p, np.zeros(n_queries), memory.l, memory.s, memory.first, memory.bound, given.job.scale,
+                        rules, np.zeros(n_keys))
+        if machine.softmax is not None:
+            _log(head, watched(head, phase, start)[0])
     elif name == "divide":
         head.fetch("pv")
         terms = np.zeros((given.sizes.n_queries, 2))
@@ -48,14 +52,25 @@ def run_phase(head: Head, phase: Phase, start: int) -> None:
             _log(head, table[:count])
 
 
+def watched(head: Head, phase: Phase, start: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of the softmax invariants: their comparisons (Nq, 6), and the excess of each query but for that of its sum."""
+    given, memory = head.given, head.memory
+    n_queries, n_keys = memory.s.shape
+    table, before = np.zeros((n_queries, 6)), np.zeros(n_queries)
+    ceiling = given.score_bound if given.sizes.watched & SCORE else 0.0
+    kernels.watch_table(table, before, memory.s, np.zeros(n_keys), memory.first, memory.bound, memory.l,
+                        given.job.scale, ceiling, given.limit("softmax_invariants"), given.sizes, given.rules, start,
+                        phase.steps)
+    return table, before
+
+
 def _compare(head: Head, name: str, start: int) -> None:
     """The comparisons of a checked product, in the order in which they are taken."""
     given = head.given
-    sizes = edge_sizes(given.machine, given.timing.products[name])
     table = np.zeros((given.comparisons, 6))
-    count = kernels.edge_table(table, head.outs[name], sizes, given.rules, given.limit("gemm"), start)
+    count = kernels.edge_table(table, head.outs[name], given.edges[name], given.rules, given.limits, start)
     table = table[:count]
-    _log(head, table[np.argsort(table[:, 0], kind="stable")])
+    _log(head, table[np.lexsort((given.ranks[table[:, 5].astype(np.int64)], table[:, 0]))])
 
 
 def _log(head: Head, table: np.ndarray) -> None:
@@ -70,11 +85,25 @@ def comparisons_of(table: np.ndarray) -> tuple[Comparison, ...]:
                             unit_name(line[5])) for line in table)
 
 
-def first_alarm(table: np.ndarray) -> int | None:
-    """The first cycle in which the alarm can be read, given comparisons in order; None without one."""
-    alarms = np.zeros(len(table), np.bool_)
-    kernels.over_all(alarms, table)
-    return int(table[np.argmax(alarms), 0]) + 1 if alarms.any() else None
+@dataclass(frozen=True)
+class Verdict:
+    """What judging comparisons gives. alarm_cycle: first cycle in which an alarm can be read, or None. raised: of each
+    of `UNITS`, whether its alarm is. counts: their deviations."""
+
+    alarm_cycle: int | None
+    raised: tuple[bool, ...]
+    counts: NDArray[np.float64]
+
+
+def judge(table: NDArray[np.float64], policies: NDArray[np.float64],
+          counts: NDArray[np.float64] | None = None) -> Verdict:
+    """Judge comparisons in order, the units having counted so many deviations before."""
+    firsts = np.zeros(len(UNITS), np.int64)
+    counts = np.zeros(len(UNITS)) if counts is None else counts.copy()
+    kernels.tally(firsts, counts, table, policies)
+    raised = firsts >= 0
+    cycle = int(table[firsts[raised], 0].min()) + 1 if raised.any() else None
+    return Verdict(cycle, tuple(bool(x) for x in raised), counts)
 
 
 @dataclass(frozen=True)
@@ -106,7 +135,8 @@ def run_from(head: Head) -> Golden:
         run_phase(head, phase, phase.start)
     counts.append(int(head.log.count[0]))
     table = head.log.table[:counts[-1]]
-    result = RunResult(head.output(), comparisons_of(table), first_alarm(table), given.timing.head_cycles)
+    alarm = judge(table, given.policies).alarm_cycle
+    result = RunResult(head.output(), comparisons_of(table), alarm, given.timing.head_cycles)
     return Golden(head, result, tuple(counts))
 
 
@@ -123,5 +153,3 @@ def phase_at(given: Setting, cycle: int) -> int:
 def watchdog_cycles(given: Setting) -> int:
     """A run that is still going after so many cycles is stopped and marked as a hang."""
     return 3 * given.timing.head_cycles + 1000
-
-

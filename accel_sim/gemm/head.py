@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,14 @@ from numpy.typing import NDArray
 from accel_sim.arrays.operands import native_type
 from accel_sim.arrays.registers import widen
 from accel_sim.engines.job import Job
+from accel_sim.gemm.edge_step import EdgeSizes, edge_sizes
+from accel_sim.gemm.invariants_step import watched_bits
 from accel_sim.gemm.tuples import UNITS, Log, Memory, Rules, Sizes, make_log, rules_of
 from accel_sim.machines.gemm import GemmMachine
 from accel_sim.machines.gemm_layout import Product
 from accel_sim.machines.gemm_timing import GemmTiming, Phase
+from accel_sim.machines.lanes import bits_for
+from accel_sim.numerics.rounding import quiet, round_to
 
 Floats = NDArray[np.float64]
 
@@ -37,16 +42,56 @@ class Setting:
         limits = getattr(self.job, "limits", None) or {}
         return float(limits.get(unit, float("nan")))
 
+    @cached_property
+    def edges(self) -> dict[str, EdgeSizes]:
+        """What the edge knows of each product."""
+        return {name: edge_sizes(self.machine, product) for name, product in self.timing.products.items()}
+
+    @cached_property
+    def limits(self) -> Floats:
+        """(units,): the threshold of each of `UNITS`."""
+        return np.array([self.limit(unit) for unit in UNITS])
+
+    @cached_property
+    def policies(self) -> Floats:
+        """(units, 3): of the statistical threshold of each of `UNITS`: small limit as it is read, deviations that raise
+        the alarm, and the largest count of them that fits its register; (NaN, 0, 0) of any other."""
+        found = np.full((len(UNITS), 3), np.nan)
+        for line, unit in zip(found, UNITS, strict=True):
+            most = self.machine.frequent(unit)
+            line[1:] = 0.0
+            if most:
+                small, frequent = self.job.policy(unit)
+                line[:] = quiet(small, self.rules.checker), frequent, 2 ** bits_for(most + 1) - 1
+        return found
+
+    @cached_property
+    def ranks(self) -> NDArray[np.int64]:
+        """(units,): in which order comparisons of the same cycle are noted, those of a unit together."""
+        order = [unit.kind for unit in self.machine.units]
+        return np.array([order.index(unit) if unit in order else len(order) for unit in UNITS], np.int64)
+
+    @cached_property
+    def score_bound(self) -> float:
+        """What `softmax_bound` is loaded with: the largest |q| times the largest |k| over √d in binary64, a 64th more,
+        rounded to the checker's format. A NaN, or more than the format has, gives its largest value."""
+        with np.errstate(all="ignore"):
+            lengths = [np.sqrt(np.cumsum(np.square(x), axis=1)[:, -1]).max() for x in (self.job.q, self.job.k)]
+            bound = float(lengths[0] * lengths[1] / np.sqrt(np.float64(self.sizes.head_dim)) * (1 + 2.0**-6))
+        checker = self.machine.formats["checker"]
+        most = float(checker.max_finite)
+        return float(round_to(bound if bound <= most else most, checker.rounding()))
+
     @property
     def comparisons(self) -> int:
         """Comparisons of a fault-free head."""
-        total, fused = 0, self.machine.fused
-        for product in self.timing.products.values():
-            gemm = self.machine.gemm
-            if product.checked and gemm is not None:
-                total += product.p_size * product.q_groups if gemm.rows else 0
-                total += product.q_size * product.p_groups if gemm.columns else 0
-        return total + (0 if fused is None else self.sizes.blocks if fused.per_block else 1)
+        total, machine, products = 0, self.machine, self.timing.products
+        for check in machine.array_checks:
+            for product in (products[name] for name in check.products):
+                total += product.p_size * product.q_groups if check.rows else 0
+                total += product.q_size * product.p_groups if check.columns else 0
+        total += self.sizes.n_queries if machine.softmax else 0
+        return total + (0 if machine.fused is None else self.sizes.blocks if machine.fused.per_block else 1)
 
 
 def setting(machine: GemmMachine, job: Job) -> Setting:
@@ -54,10 +99,13 @@ def setting(machine: GemmMachine, job: Job) -> Setting:
     n_queries, n_keys, d = job.q.shape[0], job.k.shape[0], job.q.shape[1]
     if d != machine.head_dim:
         raise ValueError(f"the job's head_dim is {d}, the machine's {machine.head_dim}")
+    if not machine.window and np.any(job.first > 0):
+        raise ValueError("the job has a sliding window, the machine has none (architecture.sliding_window)")
     timing = machine.timing(n_queries, n_keys)
     fused = machine.fused
     sizes = Sizes(machine.lanes, n_queries, n_keys, d, machine.fused_words, fused is not None and fused.per_block,
-                  fused is not None and fused.relative, -(-n_queries // machine.lanes))
+                  fused is not None and fused.relative, -(-n_queries // machine.lanes),
+                  watched_bits(machine.softmax.which) if machine.softmax else 0)
     return Setting(machine, job, timing, rules_of(machine), sizes)
 
 
@@ -74,6 +122,7 @@ class Head:
             s=np.zeros((n_queries, n_keys)), p=np.zeros((n_queries, weights)), l=np.zeros(n_queries),
             u=np.zeros((n_queries, dims + sizes.words)), o=np.zeros((n_queries, dims)),
             bound=np.clip(np.asarray(job.bound, np.int64) + 1, 0, n_keys),
+            first=np.clip(np.asarray(job.first, np.int64), 0, n_keys),
         )
         kind = native_type(given.machine.array)
         self.outs = {name: np.zeros((product.p_total, product.q_total), kind)
@@ -87,9 +136,8 @@ class Head:
         if phase.name == "encode_v":
             return np.zeros((self.given.sizes.n_keys, 1, machine.fused_words))
         _, which, side = phase.name.split("_")
-        product = self.given.timing.products[which]
-        assert machine.gemm is not None
-        return np.zeros((product.k, product.q_groups if side == "rows" else product.p_groups, machine.gemm.words))
+        product, words = self.given.timing.products[which], machine.encoder_check(phase.name).words
+        return np.zeros((product.k, product.q_groups if side == "rows" else product.p_groups, words))
 
     def copy_until(self, phase: int, other: Head) -> None:
         """Take what phases before number `phase` have written in another head's run."""

@@ -52,6 +52,25 @@ def note(log: Any, cycle: Any, residual: Any, limit: Any, pred: Any, act: Any, u
 
 
 @inner
+def judge_now(j: Any, residual: Any, limit: Any, f: Any, log: Any, cycle: Any) -> Any:
+    """Judge what stands in a unit's residual register in `cycle`. Returns whether it exceeds the limit (and the unit is
+    on)."""
+    if j.enable[0] == 0.0:
+        return False
+    n = log.judgements[0]
+    if n < log.judged.shape[0]:
+        log.judged[n, 0], log.judged[n, 1], log.judged[n, 2] = cycle, residual, limit
+        log.judgements[0] = n + 1
+    beyond, frequent = over(residual, limit), False
+    if j.ceiling[0] != 0.0 and over(residual, quiet(j.small_threshold[0], f.checker)):
+        j.deviations[0] = min(j.deviations[0] + 1.0, j.ceiling[0])
+        frequent = j.deviations[0] >= j.frequent[0]
+    if beyond or frequent:
+        raise_alarm(j.alarm, log, cycle)
+    return beyond
+
+
+@inner
 def raise_alarm(alarm: Any, log: Any, cycle: Any) -> None:
     """Set the alarm register in `cycle`."""
     if alarm[0] == 0.0:

@@ -13,12 +13,14 @@ from accel_sim.faults.fault import Fault
 from accel_sim.gemm.edge_step import Edge
 from accel_sim.gemm.encoder_step import Encoder
 from accel_sim.gemm.head import Setting
-from accel_sim.gemm.tuples import Lanes, Sums
+from accel_sim.gemm.tuples import LANE_SCALARS, UNITS, Judge, Lanes, Sums, Watch
+from accel_sim.machines.gemm import PREFIXES, GemmMachine
 from accel_sim.machines.inventory import Register
 from accel_sim.numerics.rounding import flip_bits, force_bits
 
-KEPT = ("scale", "gemm_threshold", "gemm_enable", "gemm_alarm", "fused_threshold", "fused_enable", "fused_alarm")
-"""Configuration and alarms: no phase clears them."""
+CONFIGURATION = (*LANE_SCALARS, *(f"{prefix}_{name}" for prefix in PREFIXES.values()
+                                  for name in ("threshold", "enable", "small_threshold", "frequent")))
+"""Registers that nothing writes in a head."""
 
 
 def struck_value(register: Register, value: float, fault: Fault) -> float:
@@ -37,35 +39,48 @@ class Units:
     """
 
     def __init__(self, given: Setting) -> None:
-        machine = given.machine
+        machine, job = given.machine, given.job
         names = {register.name: register for register in machine.inventory}
         self.arrays: dict[str, NDArray[np.float64]] = {}
-        lanes, cols = machine.lanes, machine.cols
-        words = machine.gemm.words if machine.gemm else 1
-        shapes = {"row_act": cols, "row_pred": words, "row_hold": words, "row_valid": cols + words + 1,
-                  "col_act": cols, "col_pred": cols}
+        lanes = machine.lanes
 
         def array(name: str, size: int = 1) -> NDArray[np.float64]:
-            size = names[name].size if name in names else size
-            return self.arrays.setdefault(name, np.zeros(size))
+            if name not in self.arrays:
+                self.arrays[name] = np.zeros(names[name].size if name in names else size)
+            return self.arrays[name]
 
-        self.lanes = Lanes(*(array(name, 1 if name == "scale" else lanes) for name in Lanes._fields))
-        self.fused_encoder = Encoder(*(array(f"fused_{name}", lanes) for name in ("in", "acc", "word")))
-        self.gemm_encoder = Encoder(*(array(f"gemm_{name}", lanes) for name in ("in", "acc", "word")))
+        self.lanes = Lanes(*(array(name, 1 if name in LANE_SCALARS else lanes) for name in Lanes._fields))
+        self._encoders = {prefix: Encoder(*(array(f"{prefix}_{name}", lanes) for name in ("in", "acc", "word")))
+                          for prefix in ("fused", "gemm", "rowsum")}
         self.sums = Sums(*(array(f"fused_{name}") for name in Sums._fields))
-        self.edge = Edge(*(array(name if name not in ("threshold", "enable", "alarm") else f"gemm_{name}",
-                                 shapes.get(name, 1)) for name in Edge._fields))
-        self.arrays["scale"][0] = given.job.scale
-        for prefix, unit in (("gemm", "gemm"), ("fused", "fused_output")):
-            self.arrays[f"{prefix}_threshold"][0] = given.limit(unit)
-            self.arrays[f"{prefix}_enable"][0] = 1.0
-        self._names = names
+        self.watch = Watch(*(array(f"softmax_{name}") for name in Watch._fields))
+        self.edges = {name: Edge(*(array(own) for own in edge_names(machine, name)))
+                      for name in machine.product_names}
+        self.judges = {unit: Judge(*(array(f"{PREFIXES[unit]}_{name}") for name in Judge._fields)) for unit in UNITS}
+        self.arrays["scale"][0] = job.scale
+        if machine.softmax is not None and "score" in machine.softmax.which:
+            self.arrays["softmax_bound"][0] = given.score_bound
+        for unit, judge, policy in zip(UNITS, self.judges.values(), given.policies, strict=True):
+            judge.threshold[0], judge.enable[0] = given.limit(unit), 1.0
+            if policy[2]:
+                judge.small_threshold[0], judge.frequent[0] = job.policy(unit)
+                judge.ceiling[0] = policy[2]
+        self._machine, self._names = machine, names
 
-    def clear(self, unit: Lanes | Encoder | Sums | Edge) -> None:
-        """Set the registers of a unit to zero, but for configuration and alarms."""
-        kept = [self.arrays[name] for name in KEPT]
+    def encoder(self, phase: str) -> Encoder:
+        """The encoder that works in a phase."""
+        return self._encoders["fused" if phase == "encode_v" else self._machine.encoder_check(phase).prefix]
+
+    def edge_judges(self, product: str) -> tuple[Judge, Judge]:
+        """What judges the rows of a product, and what its columns; one that is not checked has some judge."""
+        sides = (self._machine.row_check(product), self._machine.col_check(product))
+        rows, columns = (self.judges[check.unit if check else "gemm"] for check in sides)
+        return rows, columns
+
+    def clear(self, unit: Lanes | Encoder | Sums | Watch | Edge) -> None:
+        """Set the registers of a unit to zero, but for configuration."""
         for values in unit:
-            if not any(values is other for other in kept):
+            if not any(values is self.arrays[name] for name in LANE_SCALARS):
                 values[:] = 0.0
 
     def __contains__(self, name: str) -> bool:
@@ -85,4 +100,13 @@ class Units:
 
     def alarmed(self) -> bool:
         """Whether an alarm register reads 1."""
-        return any(self.arrays[f"{unit}_alarm"][0] != 0.0 for unit in ("gemm", "fused") if f"{unit}_alarm" in self)
+        return any(self.arrays[name][0] != 0.0 for name in (f"{p}_alarm" for p in PREFIXES.values()) if name in self)
+
+
+def edge_names(machine: GemmMachine, product: str) -> list[str]:
+    """The registers of the edge of a product, as `Edge` has them; a name of no register where the machine has none."""
+    found = {field: f"no {field}" for field in Edge._fields}
+    for check in machine.array_checks:
+        if product in check.products:
+            found |= {field: name for name, field in check.edge_fields.items()}
+    return list(found.values())

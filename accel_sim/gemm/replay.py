@@ -3,9 +3,9 @@
 `ReplayGemm` runs the fault-free head once by the golden kernels. A fault in the array becomes the changes that
 `accel_sim.arrays.replay` finds in its product; one in a lane of the vector unit, a struck run of that lane's block;
 both are followed from there by `replay_kernel`. A fault in the edge of a product runs that edge for the few cycles in
-which it holds what was struck. Faults in the sequencer, in `scale`, in the encoder and the sums of the fused check, in
-`col_valid` (it makes the unit judge what an earlier fold has left), and stuck bits that last, are handed back: the
-stepped engine runs the phase that they strike in.
+which it holds what was struck. Faults in the sequencer, in `scale` and `softmax_bound`, in the encoder and the sums of
+the fused check, in the `…_valid` of columns (it makes the unit judge what an earlier fold has left), and stuck bits
+that last, are handed back: the stepped engine runs the phase that they strike in.
 """
 
 from __future__ import annotations
@@ -25,23 +25,25 @@ from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import Fault
 from accel_sim.faults.outcome import sum_of_squares
-from accel_sim.gemm.edge_step import Edge, EdgeSizes, edge_sizes, edge_steps
+from accel_sim.gemm.edge_step import Edge, edge_steps
 from accel_sim.gemm.encoder_step import Encoder, Work
-from accel_sim.gemm.golden import Golden, run
+from accel_sim.gemm.golden import Golden, judge, run
 from accel_sim.gemm.golden_kernel import over_all
+from accel_sim.gemm.invariants_step import WATCH
 from accel_sim.gemm.replay_encoder import EncoderFaults, Encoding, follow_encoders
 from accel_sim.gemm.replay_kernel import follow, follow_lanes
 from accel_sim.gemm.replay_plain import follow_plain
 from accel_sim.gemm.replay_store import facts_of, keep, make_room, spacing_for
 from accel_sim.gemm.replay_types import Found, LaneFaults, OneLane, World
 from accel_sim.gemm.replay_units import array_values
-from accel_sim.gemm.tuples import Lanes, Log, Rules, make_log
-from accel_sim.machines.gemm import GemmMachine
+from accel_sim.gemm.tuples import LANE_SCALARS, UNITS, Judge, Lanes, Log, Rules, make_log
+from accel_sim.gemm.vector_step import FUSED
+from accel_sim.machines.gemm import PREFIXES, GemmMachine
 from accel_sim.machines.gemm_registers import SEQUENCER
-from accel_sim.machines.gemm_schedule import live
+from accel_sim.machines.gemm_schedule import ALWAYS, live
 from accel_sim.machines.gemm_timing import DRAIN, Phase
 from accel_sim.machines.inventory import Register
-from accel_sim.numerics.rounding import flip_bits, force_bits
+from accel_sim.numerics.rounding import flip_bits, force_bits, quiet
 
 Ints = NDArray[np.int64]
 
@@ -64,8 +66,9 @@ class ReplayGemm:
         self._room, self._counts = make_room(self._golden, self._kept)
         self._rule, self._nan = rule_of(machine.array), constants(machine.array)[1]
         self._codec = machine.formats["output"].codec
-        self._edges: dict[str, EdgeSizes] = {name: edge_sizes(machine, product) if product.checked else _no_edge()
-                                             for name, product in self.timing.products.items()}
+        self._edges = self.given.edges
+        self._edge_fields = {name: (check, field) for check in machine.array_checks
+                             for name, field in check.edge_fields.items()}
         registers = list(machine.inventory)
         self._registers = registers
         self._starts = np.array([machine.inventory.offsets[r.name] for r in registers], np.int64)
@@ -170,8 +173,9 @@ class ReplayGemm:
         """What the kernels follow faults with, whose outcomes go to `out`."""
         found = Found(out.status, out.differs, out.alarm_cycle, out.residual, out.limit, out.square, out.max_abs,
                       out.max_ulp, out.nonfinite, out.rows)
-        return World(self._kept, self._facts, self._edges["qk"], self._edges.get("pv", _no_edge()), self.given.sizes,
-                     self.given.rules, self._nan, self._rule, self._codec, self._room, self._counts, found)
+        first, last = self.machine.product_names[0], self.machine.product_names[-1]
+        return World(self._kept, self._facts, self._edges[first], self._edges[last], self.given.sizes, self.given.rules,
+                     self._nan, self._rule, self._codec, self._room, self._counts, found)
 
     # -- every other unit
 
@@ -187,18 +191,25 @@ class ReplayGemm:
         at, element = at[alive], element[alive]
         if not at.size:
             return
-        if name in Lanes._fields and name != "scale":
+        prefix, _, what = name.partition("_")
+        _, field = self._edge_fields.get(name, (None, ""))
+        if name in Lanes._fields and name not in LANE_SCALARS:
             self._in_lanes(register, at, element, cycles, ops, masks, out)
-        elif name in ("gemm_in", "gemm_acc", "gemm_word") and not self._all_back:
+        elif prefix in ("gemm", "rowsum") and what in ("in", "acc", "word") and not self._all_back:
             self._in_encoders(register, at, element, cycles, ops, masks, out)
-        elif name.startswith(("row_", "col_")) and name != "col_valid" and not self._kept.alarms.size:
+        elif self.golden.alarm_cycle is not None:
+            out.status[at] = FALL_BACK
+        elif field.startswith(("row_", "col_")) and field != "col_valid":
             for i, place in zip(at, element, strict=True):
                 self._in_edge(register, int(i), int(place), int(cycles[i]), int(ops[i]), masks[i], out)
-        elif name.startswith("fix_") and not self._kept.alarms.size:
+        elif field.startswith("fix_"):
             for i in at:  # empty without alarms; one of both counts alone corrects nothing
                 out.old_value[i] = 0.0
                 out.new_value[i] = _struck(register, 0.0, int(ops[i]), masks[i])
-        elif name.endswith(("_threshold", "_enable", "_alarm")) and not self._kept.alarms.size:
+        elif name in ("softmax_residual", "softmax_limit"):
+            for i in at:
+                self._in_watch(register, int(i), int(cycles[i]), int(ops[i]), masks[i], out)
+        elif name in ALWAYS and name not in SEQUENCER:
             for i in at:
                 self._in_judge(register, int(i), int(cycles[i]), int(ops[i]), masks[i], out)
         else:
@@ -207,8 +218,9 @@ class ReplayGemm:
     @cached_property
     def _one(self) -> OneLane:
         sizes = self.given.sizes
-        registers = np.zeros((len(Lanes._fields) - 1, 1))
-        return OneLane(registers, Lanes(*[*registers, np.array([self.job.scale])]),
+        registers = np.zeros((len(Lanes._fields) - len(LANE_SCALARS), 1))
+        scalars = (np.array([value]) for value in (self._facts.score_bound, self.job.scale))
+        return OneLane(registers, Lanes(*registers, *scalars),
                        sizes._replace(lanes=1, n_queries=1, blocks=1), np.zeros((1, sizes.n_keys)), np.zeros(1),
                        np.zeros((1, sizes.head_dim)))
 
@@ -231,7 +243,7 @@ class ReplayGemm:
 
     @cached_property
     def _encodings(self) -> dict[str, Encoding]:
-        """What replay knows of each encoder phase of the gemm unit."""
+        """What replay knows of each phase of an encoder for the array."""
         found, head, lanes = {}, self._golden.head, self.machine.lanes
         for name, sums in head.sums.items():
             if name == "encode_v":
@@ -252,10 +264,13 @@ class ReplayGemm:
 
     def _in_encoders(self, register: Register, at: Ints, lane: Ints, cycles: Ints, ops: Ints,
                      masks: NDArray[np.uint64], out: Outcomes) -> None:
-        """Faults in a live register of the gemm unit's encoder: lane (at.size,), which lane."""
-        which = ("gemm_in", "gemm_acc", "gemm_word").index(register.name)
+        """Faults in a live register of an encoder for the array: lane (at.size,), which lane."""
+        prefix, _, what = register.name.partition("_")
+        which = ("in", "acc", "word").index(what)
         for name, encoding in self._encodings.items():
             phase = self.timing.by_name[name]
+            if self.machine.encoder_check(name).prefix != prefix:
+                continue
             here = (cycles[at] >= phase.start) & (cycles[at] < phase.end)
             mine, n = at[here], int(here.sum())
             if not n:
@@ -263,53 +278,75 @@ class ReplayGemm:
             part, step = np.divmod(cycles[mine] - phase.start, phase.steps)
             codec = np.tile(np.array(register.format.codec, np.int64), (n, 1))
             faults = EncoderFaults(mine, lane[here], part, step, np.full(n, which), ops[mine], masks[mine], codec)
-            follow_encoders(faults, encoding, self._facts.gemm_limit, self._world(out), out.old_value, out.new_value)
+            follow_encoders(faults, encoding, self._world(out), out.old_value, out.new_value)
 
     @cached_property
-    def _edge_room(self) -> dict[str, Any]:
-        gemm, cols = self.machine.gemm, self.machine.cols
-        assert gemm is not None
-        sizes = {"row_act": cols, "row_pred": gemm.words, "row_hold": gemm.words, "row_valid": cols + gemm.words + 1,
-                 "col_act": cols, "col_pred": cols}
-        return {"edge": Edge(*(np.zeros(sizes.get(name, 1)) for name in Edge._fields)), "log": make_log(8192)}
+    def _edge_rooms(self) -> dict[str, Edge]:
+        found = {}
+        for name, z in self._edges.items():
+            sizes = {"row_act": z.cols, "row_pred": z.words, "row_hold": z.words, "row_valid": z.cols + z.words + 1,
+                     "col_act": z.cols, "col_pred": z.cols}
+            found[name] = Edge(*(np.zeros(sizes.get(field, 1)) for field in Edge._fields))
+        return found
+
+    @cached_property
+    def _edge_log(self) -> Log:
+        return make_log(8192, 8192)
 
     def _in_edge(self, register: Register, i: int, place: int, cycle: int, op: int, mask: Any, out: Outcomes) -> None:
         """A fault in a live register of a product's edge, where the fault-free run raises no alarm: run the edge for as
         long as it holds what is struck. It is one side's edge, so that nothing is corrected on its account."""
+        check, field = self._edge_fields[register.name]
         which = "qk" if self.machine.plain or cycle < self.timing.by_name["softmax"].start else "pv"
         phase, z = self.timing.by_name[which], self._edges[which]
         local, total = cycle - phase.start, phase.cycles + DRAIN
-        rows = register.name.startswith("row_")
+        rows, unit = field.startswith("row_"), UNITS.index(check.unit)
         if rows:
             begin, end = local - (z.cols + z.words + 4), local + z.cols + z.words + 4
         else:
             fold = local // z.period
             begin, end = (fold - (1 if local - fold * z.period < 3 else 0)) * z.period, (fold + 1) * z.period + 3
         begin, end = max(0, begin), min(total, end)
-        room = self._edge_room
-        edge, log = room["edge"], room["log"]
-        _reset(edge, log, self._facts.gemm_limit)
+        edge, log = self._edge_rooms[which], self._edge_log
+        for values in (*edge, log.count, log.judgements):
+            values[:] = 0
+        judge_of = Judge(np.array([self._facts.limits[unit]]), np.ones(1), *np.zeros((5, 1)))
         view = self._kept.out1 if which == "qk" else self._kept.out2
         view = view.T if self._facts.turned else view
         one_side = z._replace(rows=rows, columns=not rows, correct=False)
         rules: Rules = self.given.rules
-        edge_steps(edge, view, one_side, rules, begin, local, phase.start + begin, log)
-        log.count[0], log.first[0] = 0, -1
-        edge.alarm[0] = 0.0
-        held = getattr(edge, register.name)
+        edge_steps(edge, judge_of, judge_of, view, one_side, rules, begin, local, phase.start + begin, log)
+        log.count[0], log.judgements[0] = 0, 0
+        held = getattr(edge, field)
         out.old_value[i] = held[place]
         held[place] = out.new_value[i] = _struck(register, float(held[place]), op, mask)
-        edge_steps(edge, view, one_side, rules, local, end, cycle, log)
-        raised = int(log.first[0])
-        kind = self._sides(which)
-        taken = self._kept.table[:, 0]
-        gone = (kind == (0 if rows else 1)) & (taken > cycle) & (taken <= phase.start + end)
-        table = np.concatenate([self._kept.table[~gone], log.table[:int(log.count[0])]])
-        sides = np.concatenate([kind[~gone], np.full(int(log.count[0]), 0 if rows else 1)])
-        table = table[np.lexsort((sides, table[:, 0]))]
-        out.residual[i], out.limit[i] = _telling(table)
-        out.alarm_cycle[i] = raised + 1 if raised >= 0 else -1
+        edge_steps(edge, judge_of, judge_of, view, one_side, rules, local, end, cycle, log)
+        mine, taken, golden = self._sides(which) == (0 if rows else 1), self._kept.table[:, 0], self._kept.table
+        gone = mine & (taken > cycle) & (taken <= phase.start + end)
+        table = np.concatenate([golden[~gone], log.table[:int(log.count[0])]])
+        late = np.concatenate([mine[~gone], np.ones(int(log.count[0]), np.bool_)]) != (rows != z.columns_first)
+        out.residual[i], out.limit[i] = _telling(table[np.lexsort((late, table[:, 0]))])
+        # What is judged is not what was compared, if the fault has come between.
+        gone = mine & (taken >= cycle) & (taken < phase.start + end)
+        judged = log.judged[:int(log.judgements[0])]
+        judged[:, 5] = unit
+        table = np.concatenate([golden[~gone], judged])
+        self._raise(i, table[np.argsort(table[:, 0], kind="stable")], out)
+
+    def _raise(self, i: int, table: NDArray[np.float64], out: Outcomes) -> None:
+        """Fault i has made these what is judged, in order."""
+        alarm = judge(table, self.given.policies).alarm_cycle
+        out.alarm_cycle[i] = -1 if alarm is None else alarm
         out.status[i] = CHANGED
+
+    def _in_watch(self, register: Register, i: int, cycle: int, op: int, mask: Any, out: Outcomes) -> None:
+        """A fault in the residual or the limit of the softmax invariants, which are judged in that cycle."""
+        table = self._kept.table.copy()
+        at = np.flatnonzero((table[:, 5] == WATCH) & (table[:, 0] == cycle))[0]
+        column = 1 if register.name == "softmax_residual" else 2
+        out.old_value[i] = table[at, column]
+        out.new_value[i] = table[at, column] = _struck(register, float(table[at, column]), op, mask)
+        self._raise(i, table, out)
 
     @cached_property
     def _kinds(self) -> dict[str, Ints]:
@@ -327,8 +364,9 @@ class ReplayGemm:
         return self._kinds[which]
 
     def _in_judge(self, register: Register, i: int, cycle: int, op: int, mask: Any, out: Outcomes) -> None:
-        """A fault in an alarm, an enable or a threshold, where the fault-free run raises no alarm."""
-        unit, _, what = register.name.rpartition("_")
+        """A fault in what a unit judges with, where the fault-free run raises no alarm."""
+        prefix, what = register.name.split("_", 1)
+        unit = list(PREFIXES.values()).index(prefix)
         if what == "alarm":
             out.old_value[i] = 0.0
             out.new_value[i] = _struck(register, 0.0, op, mask)
@@ -337,30 +375,46 @@ class ReplayGemm:
         elif what == "enable":
             out.old_value[i] = 1.0
             out.new_value[i] = _struck(register, 1.0, op, mask)
+        elif what == "threshold":
+            self._in_threshold(unit, register, i, cycle, op, mask, out)
         else:
-            self._in_threshold(0 if unit == "gemm" else 1, register, i, cycle, op, mask, out)
+            self._in_policy(unit, what, register, i, cycle, op, mask, out)
+
+    def _in_policy(self, unit: int, what: str, register: Register, i: int, cycle: int, op: int, mask: Any,
+                   out: Outcomes) -> None:
+        """A small limit or a count that is another from `cycle` on: each is read as a residual is judged."""
+        table, policies = self._kept.table, self.given.policies.copy()
+        early = table[:, 0] < cycle
+        counts = judge(table[early], policies).counts
+        small, frequent = self.job.policy(UNITS[unit])
+        old = {"small_threshold": small, "frequent": float(frequent), "deviations": float(counts[unit])}[what]
+        new = _struck(register, old, op, mask)
+        out.old_value[i], out.new_value[i] = old, new
+        if what == "deviations":
+            counts[unit] = new
+        else:
+            policies[unit, ("small_threshold", "frequent").index(what)] = quiet(new, self.given.rules.checker)
+        alarm = judge(table[~early], policies, counts).alarm_cycle
+        out.alarm_cycle[i] = -1 if alarm is None else alarm
+        out.status[i] = CHANGED
 
     def _in_threshold(self, unit: int, register: Register, i: int, cycle: int, op: int, mask: Any,
                       out: Outcomes) -> None:
         """A threshold that is another from `cycle` on: it is read when a residual is formed."""
-        relative = self.machine.gemm.relative if unit == 0 and self.machine.gemm else self.given.sizes.relative
-        old = self._facts.gemm_limit if unit == 0 else self._facts.fused_limit
+        check = {check.unit: check for check in self.machine.array_checks}.get(UNITS[unit])
+        relative = check.relative if check else unit == FUSED and self.given.sizes.relative
+        old = float(self._facts.limits[unit])
         new = _struck(register, old, op, mask)
         out.old_value[i], out.new_value[i] = old, new
         table = self._kept.table
         later = (table[:, 5] == unit) & (table[:, 0] > cycle)
-        if relative or (unit == 0 and self._facts.correct):
+        if relative or (check is not None and check.correct):
             out.status[i] = FALL_BACK
             return
         table = table.copy()
-        flush = self.given.rules.checker.flush_below
-        table[later, 2] = new * 0.0 if abs(new) < flush else new
-        alarms = np.zeros(len(table), np.bool_)
-        over_all(alarms, table)
+        table[later, 2] = quiet(new, self.given.rules.checker)
         out.residual[i], out.limit[i] = _telling(table)
-        first = np.flatnonzero(alarms)
-        out.alarm_cycle[i] = int(table[first[0], 0]) + 1 if first.size else -1
-        out.status[i] = CHANGED
+        self._raise(i, table, out)
 
 
 def _struck(register: Register, value: float, op: int, mask: Any) -> float:
@@ -369,13 +423,6 @@ def _struck(register: Register, value: float, op: int, mask: Any) -> float:
     if op == 0:
         return float(flip_bits(value, codec, codec, mask))
     return float(force_bits(value, codec, codec, mask, mask if op == 2 else np.uint64(0)))
-
-
-def _reset(edge: Edge, log: Log, limit: float) -> None:
-    for values in edge:
-        values[:] = 0.0
-    edge.threshold[0], edge.enable[0] = limit, 1.0
-    log.count[0], log.first[0] = 0, -1
 
 
 def _telling(table: NDArray[np.float64]) -> tuple[float, float]:
@@ -388,8 +435,3 @@ def _telling(table: NDArray[np.float64]) -> tuple[float, float]:
     first = np.flatnonzero(alarms)
     at = int(first[0]) if first.size else int(np.argmax(np.abs(table[:, 1])))
     return float(table[at, 1]), float(table[at, 2])
-
-
-def _no_edge() -> EdgeSizes:
-    """The edge of a product that has none."""
-    return EdgeSizes(False, False, False, False, 1, 1, 0, 1, 1, 1, 1, 1, 0, True, 1, 0, 1, 0)

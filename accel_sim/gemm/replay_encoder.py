@@ -81,9 +81,9 @@ def checksum_line(c: Any, at: Any, k: Any, value: Any, nan: Any, rule: Any) -> N
 
 
 @kernel
-def follow_encoders(faults: Any, c: Encoding, limit: float, world: Any, old: Any, new: Any) -> None:
+def follow_encoders(faults: Any, c: Encoding, world: Any, old: Any, new: Any) -> None:
     """Follow each of `EncoderFaults`. old, new: by number."""
-    z, f, w, n, kept, work = c.z, world.f, world.w, world.n, world.kept, c.work
+    z, f, w, n, kept, work, facts = c.z, world.f, world.w, world.n, world.kept, c.work, world.facts
     period = z.cols + z.row_sums if c.rows else z.p_group + z.p_extra
     data = z.cols if c.rows else z.p_group
     for at in range(faults.i.shape[0]):
@@ -100,10 +100,10 @@ def follow_encoders(faults: Any, c: Encoding, limit: float, world: Any, old: Any
             checksum_line(c, group * period + data + word, k, value, world.nan, world.rule)
             keep_line(c, word)
             c.changed[1 + word] = 1
-        compare_lines(c, group, limit, kept, f, w, n)
+        compare_lines(c, group, facts.limits, kept, f, w, n)
         for word in range(work.words):
             c.changed[1 + word] = 0
-        verdict(faults.i[at], kept, w, n, world.found)
+        verdict(faults.i[at], kept, facts.policies, w, n, world.found)
         world.found.status[faults.i[at]] = 1 if n.over[0] > 0 else 0
 
 
@@ -117,9 +117,10 @@ def keep_line(c: Any, word: Any) -> None:
 
 
 @inner
-def compare_lines(c: Any, group: Any, limit: Any, kept: Any, f: Any, w: Any, n: Any) -> None:
+def compare_lines(c: Any, group: Any, limits: Any, kept: Any, f: Any, w: Any, n: Any) -> None:
     """Every comparison that the lines kept are part of."""
     z = c.z
+    unit, relative = (z.row_unit, z.row_relative) if c.rows else (z.col_unit, z.col_relative)
     any_word = False
     for word in range(c.work.words):
         any_word = any_word or c.changed[1 + word] != 0
@@ -138,4 +139,4 @@ def compare_lines(c: Any, group: Any, limit: Any, kept: Any, f: Any, w: Any, n: 
             if c.changed[1 + word] != 0:
                 value = c.line[(1 + word) * most + j]
             pred = plus(pred, at_its_place(np.float64(value), word, f), f)
-        override(index, pred, kept.table[index, 4], limit, z.relative, f, w, n)
+        override(index, pred, kept.table[index, 4], limits[unit], relative, f, w, n)

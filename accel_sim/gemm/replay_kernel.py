@@ -16,11 +16,19 @@ from accel_sim.engines.replay.types import FALL_BACK
 from accel_sim.faults.outcome import compare_rows
 from accel_sim.gemm.edge_step import corrected, is_data
 from accel_sim.gemm.encoder_step import added, rest_of, word_of
-from accel_sim.gemm.golden_kernel import add_terms, column_sums, divided_row, row_sums
+from accel_sim.gemm.golden_kernel import (
+    add_terms,
+    column_sums,
+    divided_row,
+    excess_but_sum,
+    row_sums,
+    with_sum,
+)
+from accel_sim.gemm.invariants_step import MAX, SCORE, WATCH, beyond
 from accel_sim.gemm.judge import limit_of, over, residual_of
 from accel_sim.gemm.replay_units import struck_block
 from accel_sim.gemm.tuples import Memory
-from accel_sim.gemm.vector_step import as_operand, difference, exponential, larger, scaled, summed
+from accel_sim.gemm.vector_step import FUSED, as_operand, difference, exponential, larger, scaled, summed
 from accel_sim.numerics.arithmetic import maximum
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import inner, kernel
@@ -38,14 +46,28 @@ def same(a: Any, b: Any) -> Any:
 @inner
 def override(index: Any, pred: Any, act: Any, threshold: Any, relative: Any, f: Any, w: Any, n: Any) -> None:
     """Comparison `index` is now between these sums."""
+    override_with(index, residual_of(pred, act, f.checker), limit_of(threshold, pred, act, relative, f.checker), w, n)
+
+
+@inner
+def override_with(index: Any, residual: Any, limit: Any, w: Any, n: Any) -> None:
+    """Comparison `index` now has this residual and limit."""
     if w.mark_over[index] != n.stamp[0]:
         w.mark_over[index] = n.stamp[0]
         w.over_at[index] = n.over[0]
         w.over_id[n.over[0]] = index
         n.over[0] += 1
     at = w.over_at[index]
-    w.over_residual[at] = residual_of(pred, act, f.checker)
-    w.over_limit[at] = limit_of(threshold, pred, act, relative, f.checker)
+    w.over_residual[at] = residual
+    w.over_limit[at] = limit
+
+
+@inner
+def excess_now(query: Any, excess: Any, kept: Any, facts: Any, f: Any, w: Any, n: Any) -> None:
+    """The softmax invariants of a query are violated as far as this."""
+    index = kept.watch[query]
+    if not same(excess, kept.table[index, 1]):
+        override_with(index, excess, limit_of(facts.limits[WATCH], 0.0, 0.0, False, f.checker), w, n)
 
 
 @inner
@@ -55,7 +77,37 @@ def listed(index: Any, w: Any, n: Any) -> Any:
 
 
 @inner
-def verdict(i: Any, kept: Any, w: Any, n: Any, found: Any) -> None:
+def too_frequent(unit: Any, kept: Any, policies: Any, w: Any, n: Any) -> Any:
+    """Index of the comparison that makes the deviations of a unit frequent, −1 for none."""
+    count = 0
+    for at in range(n.over[0]):  # those that differ and deviate, in order
+        index = w.over_id[at]
+        if int(kept.table[index, 5]) != unit or not over(w.over_residual[at], policies[unit, 0]):
+            continue
+        place = count
+        while place > 0 and w.deviates[place - 1] > index:
+            w.deviates[place] = w.deviates[place - 1]
+            place -= 1
+        w.deviates[place] = index
+        count += 1
+    mine, theirs, so_far = 0, 0, 0.0
+    while mine < count or theirs < kept.deviating.shape[0]:
+        index = kept.deviating[theirs] if theirs < kept.deviating.shape[0] else kept.table.shape[0]
+        if mine < count and w.deviates[mine] < index:
+            index = w.deviates[mine]
+            mine += 1
+        else:
+            theirs += 1
+            if int(kept.table[index, 5]) != unit or listed(index, w, n):
+                continue
+        so_far += 1.0
+        if so_far >= policies[unit, 1]:
+            return index
+    return -1
+
+
+@inner
+def verdict(i: Any, kept: Any, policies: Any, w: Any, n: Any, found: Any) -> None:
     """Alarm cycle, and residual and limit of the telling comparison, of fault i."""
     first = -1
     residual, limit = np.nan, np.nan
@@ -71,7 +123,12 @@ def verdict(i: Any, kept: Any, w: Any, n: Any, found: Any) -> None:
                 first = index
                 residual, limit = kept.table[index, 1], kept.table[index, 2]
             break
-    found.alarm_cycle[i] = np.int64(kept.table[first, 0]) + 1 if first >= 0 else -1
+    raised = first
+    for unit in range(policies.shape[0]):
+        if policies[unit, 2] != 0.0:
+            index = too_frequent(unit, kept, policies, w, n)
+            raised = index if index >= 0 and (raised < 0 or index < raised) else raised
+    found.alarm_cycle[i] = np.int64(kept.table[raised, 0]) + 1 if raised >= 0 else -1
     if first < 0:
         best = -1
         for at in range(kept.order.shape[0]):
@@ -91,20 +148,44 @@ def verdict(i: Any, kept: Any, w: Any, n: Any, found: Any) -> None:
 # ---- the edge of a product
 
 @inner
-def check_cell(view: Any, p: Any, q: Any, rows: Any, cols: Any, z: Any, f: Any, limit: Any, w: Any, n: Any) -> None:
+def check_cell(view: Any, p: Any, q: Any, rows: Any, cols: Any, z: Any, f: Any, limits: Any, w: Any, n: Any) -> None:
     """Compare again what an element (p, q) of the output memory is part of, once a fault."""
-    q_group, p_group = q // (z.cols + z.row_sums), p // (z.p_group + z.p_extra)
+    check_at(view, p, q, p // (z.p_group + z.p_extra), q // (z.cols + z.row_sums), rows, cols, z, f, limits, w, n)
+
+
+@inner
+def check_at(view: Any, p: Any, q: Any, p_group: Any, q_group: Any, rows: Any, cols: Any, z: Any, f: Any, limits: Any,
+             w: Any, n: Any) -> None:
+    """`check_cell` of an element whose groups are known."""
     u = p - p_group * (z.p_group + z.p_extra)
     if z.rows and is_data(p_group, u, z):
         index = rows[p, q_group]
         if index >= 0 and not listed(index, w, n):
             pred, act = row_sums(view, p, q_group, z, f)
-            override(index, pred, act, limit, z.relative, f, w, n)
+            override(index, pred, act, limits[z.row_unit], z.row_relative, f, w, n)
     if z.columns:
         index = cols[p_group, q]
         if index >= 0 and not listed(index, w, n):
             pred, act = column_sums(view, q, p_group, z, f)
-            override(index, pred, act, limit, z.relative, f, w, n)
+            override(index, pred, act, limits[z.col_unit], z.col_relative, f, w, n)
+
+
+@inner
+def check_line(m: Any, turned: Any, now: Any, golden: Any, view: Any, rows: Any, cols: Any, z: Any, f: Any, limits: Any,
+               w: Any, n: Any) -> None:
+    """`check_cell` of the elements of line m of a product that differ from the golden ones. now, golden: that line."""
+    periods = (z.cols + z.row_sums, z.p_group + z.p_extra)
+    across, along = (periods[0], periods[1]) if turned else (periods[1], periods[0])
+    fixed, group, end = m // across, 0, along
+    for c in range(now.shape[0]):
+        if c == end:
+            group, end = group + 1, end + along
+        if same(now[c], golden[c]):
+            continue
+        if turned:
+            check_at(view, c, m, group, fixed, rows, cols, z, f, limits, w, n)
+        else:
+            check_at(view, m, c, fixed, group, rows, cols, z, f, limits, w, n)
 
 
 @inner
@@ -216,20 +297,28 @@ def sum_on(total: Any, weights: Any, begin: Any, end: Any, plain: Any, f: Any) -
 def softmax_again(query: Any, begin: Any, end: Any, kept: Any, facts: Any, f: Any, w: Any, n: Any) -> None:
     """The softmax of a query whose scores have changed: records begin … end − 1 of the working list, rising."""
     columns = kept.out1.shape[1]
-    bound, n_keys = kept.bound[query], kept.s.shape[1]
+    lowest, bound, n_keys = kept.first[query], kept.bound[query], kept.s.shape[1]
     m_old = kept.m[query]
-    again, m = m_old != m_old, m_old
-    count, first = 0, n_keys
+    again, m = m_old != m_old or not kept.calm[query], m_old
+    count, first, excess = 0, n_keys, 0.0
     for at in range(begin, end):
         j = kept.key1[w.place[at] % columns]
-        if j < 0 or j >= bound:
+        if j < 0:
+            continue
+        if facts.watched & SCORE != 0:
+            excess = beyond(excess, scaled(np.float64(w.value[at]), facts.scale, f), facts.score_bound, f)
+        if j < lowest or j >= bound:
             continue
         first = min(first, j)
         count += 1
-        if scaled(kept.s[query, j], facts.scale, f) == m_old:
-            again = True
+        if scaled(kept.s[query, j], facts.scale, f) == m_old or (facts.watched & MAX != 0 and w.value[at] == -np.inf):
+            again = True  # the maximum may be another, or may not have been finite before the last one
         m = maximum(m, scaled(np.float64(w.value[at]), facts.scale, f))
-    if count == 0:
+    if count == 0 and facts.watched & SCORE == 0:
+        return
+    if count == 0 and kept.calm[query]:
+        excess = with_sum(excess, kept.l[query], lowest, bound, n_keys, facts.watched, f)
+        excess_now(query, excess, kept, facts, f, w, n)
         return
     if not again and same(m, m_old):
         block = first // facts.spacing
@@ -237,7 +326,7 @@ def softmax_again(query: Any, begin: Any, end: Any, kept: Any, facts: Any, f: An
         done = block * facts.spacing
         for at in range(begin, end):
             j = kept.key1[w.place[at] % columns]
-            if j < 0 or j >= bound:
+            if j < lowest or j >= bound:
                 continue
             total = sum_on(total, kept.weights[query], done, j, facts.plain, f)
             x = scaled(np.float64(w.value[at]), facts.scale, f)
@@ -245,25 +334,32 @@ def softmax_again(query: Any, begin: Any, end: Any, kept: Any, facts: Any, f: An
             set_weight(query, j, weight, kept, f, w, n)
             total = summed(total, weight, f)
             done = j + 1
-        set_sum(query, sum_on(total, kept.weights[query], done, n_keys, facts.plain, f), w, n)
+        total = sum_on(total, kept.weights[query], done, n_keys, facts.plain, f)
+        set_sum(query, total, w, n)
+        if facts.watched != 0:
+            excess_now(query, with_sum(excess, total, lowest, bound, n_keys, facts.watched, f), kept, facts, f, w, n)
         return
     at, seen = begin, 0.0
     m = 0.0
-    for j in range(bound):
+    for j in range(n_keys):
         s = kept.s[query, j]
         while at < end and kept.key1[w.place[at] % columns] < j:
             at += 1
         if at < end and kept.key1[w.place[at] % columns] == j:
             s = np.float64(w.value[at])
         w.x[j] = scaled(s, facts.scale, f)
-        m = larger(m, w.x[j], seen, f)
-        seen = 1.0
+        if lowest <= j < bound:
+            m = larger(m, w.x[j], seen, f)
+            seen = 1.0
     total = 0.0
     for j in range(n_keys):
-        weight = exponential(difference(w.x[j], m, f), f) if j < bound else 0.0
+        weight = exponential(difference(w.x[j], m, f), f) if lowest <= j < bound else 0.0
         set_weight(query, j, weight, kept, f, w, n)
         total = summed(total, weight, f)
     set_sum(query, total, w, n)
+    if facts.watched != 0:
+        excess = excess_but_sum(w.x[:n_keys], lowest, bound, facts.score_bound, facts.watched, f)
+        excess_now(query, with_sum(excess, total, lowest, bound, n_keys, facts.watched, f), kept, facts, f, w, n)
 
 
 @inner
@@ -291,9 +387,9 @@ def scores_checked(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> Any
         for at in range(n.changes[0]):
             m, c = w.place[at] // columns, w.place[at] % columns
             p, q = (c, m) if facts.turned else (m, c)
-            check_cell(w.view1, p, q, kept.rows1, kept.cols1, z, f, facts.gemm_limit, w, n)
+            check_cell(w.view1, p, q, kept.rows1, kept.cols1, z, f, facts.limits, w, n)
         usable = True
-        if facts.correct and n.over[0] > 0:
+        if z.correct and n.over[0] > 0:
             p, q, value = element_to_fix(kept.rows1, kept.cols1, z, w, n)
             usable = p != -2
             if p >= 0:
@@ -328,8 +424,55 @@ def scores_changed(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> Any
 # ---- product 2
 
 @inner
+def add_line(total: Any, a: Any, line: Any, begin: Any) -> None:
+    """total[k] = total[k] + a[line, k] from k = begin on, in binary32 by the CPU's own additions."""
+    for k in range(begin, total.shape[0]):
+        total[k] = total[k] + np.float32(a[line, k])
+
+
+@inner
+def sums_natively(kept: Any, facts: Any, f: Any, w: Any, n: Any) -> None:
+    """`sums_again`, for all k of a group side by side."""
+    changed, period = n.lines[0], facts.group + facts.extra
+    n_queries = kept.s.shape[0]
+    for at in range(changed):
+        group, begin, done = w.lines[at] // period, w.first[w.lines[at]], False
+        for earlier in range(at):
+            done = done or w.lines[earlier] // period == group
+        if done:
+            continue
+        for later in range(at + 1, changed):
+            if w.lines[later] // period == group:
+                begin = min(begin, w.first[w.lines[later]])
+        for k in range(begin, kept.a2.shape[1]):
+            w.total[k] = 0.0
+        for u in range(min(facts.group, n_queries - group * facts.group)):
+            add_line(w.total, w.a2, group * period + u, begin)
+        for k in range(begin, kept.a2.shape[1]):
+            if not same(w.total[k], kept.totals[group, k]):
+                total = np.float64(w.total[k])
+                words_again(group, k, total if total == total else NAN, kept, facts, f, w, n)
+
+
+@inner
+def words_again(group: Any, k: Any, total: Any, kept: Any, facts: Any, f: Any, w: Any, n: Any) -> None:
+    """The words of a checksum over queries at k, of its sum."""
+    for word in range(facts.words):
+        line = group * (facts.group + facts.extra) + facts.group + word
+        taken = word_of(total, f)
+        w.row[0] = taken
+        if not same(w.row[0], w.a2[line, k]):
+            w.a2[line, k] = w.row[0]
+            note_line(line, k, w, n)
+        total = rest_of(total, taken, f)
+
+
+@inner
 def sums_again(kept: Any, facts: Any, f: Any, w: Any, n: Any) -> None:
     """Checksums over queries, where a query's weights have changed."""
+    if facts.sums_natively:
+        sums_natively(kept, facts, f, w, n)
+        return
     changed = n.lines[0]
     period = facts.group + facts.extra
     n_queries = kept.s.shape[0]
@@ -355,14 +498,7 @@ def sums_again(kept: Any, facts: Any, f: Any, w: Any, n: Any) -> None:
                 query = group * facts.group + u
                 x = np.float64(w.a2[group * period + u, k]) if query < n_queries else 0.0
                 total = added(total, x, f)
-            for word in range(facts.words):
-                line = group * period + facts.group + word
-                taken = word_of(total, f)
-                w.row[0] = taken
-                if not same(w.row[0], w.a2[line, k]):
-                    w.a2[line, k] = w.row[0]
-                    note_line(line, k, w, n)
-                total = rest_of(total, taken, f)
+            words_again(group, k, total, kept, facts, f, w, n)
 
 
 @inner
@@ -411,11 +547,9 @@ def outputs_changed(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> An
         before = n.over[0]
         for at in range(n.dirty[0]):
             m = w.dirty[at]
-            for c in range(kept.out2.shape[1]):
-                if not same(w.out2[m, c], kept.out2[m, c]):
-                    p, q = (c, m) if facts.turned else (m, c)
-                    check_cell(w.view2, p, q, kept.rows2, kept.cols2, z, f, facts.gemm_limit, w, n)
-        if facts.correct and n.over[0] > before:
+            check_line(m, facts.turned, w.out2[m], kept.out2[m], w.view2, kept.rows2, kept.cols2, z, f, facts.limits, w,
+                       n)
+        if z.correct and n.over[0] > before:
             p, q, value = element_to_fix(kept.rows2, kept.cols2, z, w, n)
             if p == -2:
                 return False
@@ -475,7 +609,7 @@ def fused_again(first: Any, last: Any, kept: Any, facts: Any, g: Any, f: Any, w:
         pred, act = add_terms(pred, act, w.terms, query, end, f.checker)
         query = end
         if g.per_block or block == g.blocks - 1:
-            override(kept.fused[block], pred, act, facts.fused_limit, g.relative, f, w, n)
+            override(kept.fused[block], pred, act, facts.limits[FUSED], g.relative, f, w, n)
 
 
 @inner
@@ -535,7 +669,7 @@ def behind(i: Any, usable: Any, one: Any, world: Any) -> None:
         usable = outputs_changed(kept, facts, world.z2, f, w, n)
     if usable:
         rows_again(i, one, kept, facts, world.g, f, world.codec, w, n, found)
-        verdict(i, kept, w, n, found)
+        verdict(i, kept, facts.policies, w, n, found)
         found.status[i] = 1 if found.differs[i] or n.over[0] > 0 else 0
     else:
         found.status[i] = FALL_BACK
@@ -543,7 +677,7 @@ def behind(i: Any, usable: Any, one: Any, world: Any) -> None:
 
 
 @inner
-def weights_changed(query: Any, one: Any, kept: Any, w: Any, n: Any) -> None:
+def weights_changed(query: Any, one: Any, kept: Any, facts: Any, f: Any, w: Any, n: Any) -> None:
     """A query has the weights and the sum that stand in `one`."""
     m = kept.line2[query]
     for j in range(one.p.shape[1]):
@@ -552,6 +686,8 @@ def weights_changed(query: Any, one: Any, kept: Any, w: Any, n: Any) -> None:
             w.a2[m, j] = w.row[0]
             note_line(m, j, w, n)
     set_sum(query, one.l[0], w, n)
+    if facts.watched != 0:
+        excess_now(query, one.lanes.softmax_excess[0], kept, facts, f, w, n)
 
 
 @kernel
@@ -560,7 +696,8 @@ def follow_lanes(faults: Any, one: Any, world: Any, old: Any, new: Any) -> None:
     w, n, kept, words = world.w, world.n, world.kept, world.g.words
     for at in range(faults.i.shape[0]):
         i, query = faults.i[at], faults.query[at]
-        row = Memory(kept.s[query:query + 1], one.p, one.l, kept.u[query:query + 1], one.o, kept.bound[query:query + 1])
+        row = Memory(kept.s[query:query + 1], one.p, one.l, kept.u[query:query + 1], one.o,
+                     kept.bound[query:query + 1], kept.first[query:query + 1])
         one.l[0] = kept.l[query]
         c = faults.codec[at]
         codec = Codec(c[0], c[1], c[2], c[3])
@@ -568,7 +705,7 @@ def follow_lanes(faults: Any, one: Any, world: Any, old: Any, new: Any) -> None:
                                       faults.op[at], faults.mask[at], codec, one, row, world.f)
         begin_fault(n)
         if faults.softmax[at]:
-            weights_changed(query, one, kept, w, n)
+            weights_changed(query, one, kept, world.facts, world.f, w, n)
             behind(i, True, -1, world)
         else:
             for t in range(w.o.shape[0]):

@@ -25,7 +25,7 @@ def follow_plain(which: Any, begin: Any, end: Any, place: Any, value: Any, world
             found.status[i] = FALL_BACK
             continue
         measure(i, kept, world.codec, w, n, found)
-        verdict(i, kept, w, n, found)
+        verdict(i, kept, world.facts.policies, w, n, found)
         found.status[i] = 1 if found.differs[i] or n.over[0] > 0 else 0
 
 

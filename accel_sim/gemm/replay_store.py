@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from accel_sim.arrays.golden import add_products
 from accel_sim.arrays.operands import constants, load_matrix, native_type, rule_of
 from accel_sim.gemm import golden_kernel as kernels
-from accel_sim.gemm.golden import Golden
+from accel_sim.gemm.golden import Golden, watched
+from accel_sim.gemm.invariants_step import SCORE
+from accel_sim.gemm.replay_kernel import add_line
 from accel_sim.gemm.replay_types import Counts, Facts, Kept, Room
 from accel_sim.gemm.vector_step import difference, exponential, scaled, summed
 from accel_sim.machines.gemm import GemmMachine
@@ -22,7 +24,8 @@ MIN_SPACING, MOST_BLOCKS = 16, 16
 
 
 @kernel
-def keep_softmax(weights: Any, sums: Any, s: Any, m: Any, bound: Any, scale: float, spacing: int, f: Any) -> None:
+def keep_softmax(weights: Any, sums: Any, s: Any, m: Any, first: Any, bound: Any, scale: float, spacing: int,
+                 f: Any) -> None:
     """Unrounded weights (Nq, N), and the sum before every `spacing`-th key (Nq, N/spacing)."""
     for i in range(s.shape[0]):
         total = 0.0
@@ -30,7 +33,7 @@ def keep_softmax(weights: Any, sums: Any, s: Any, m: Any, bound: Any, scale: flo
             if j % spacing == 0:
                 sums[i, j // spacing] = total
             weight = 0.0
-            if j < bound[i]:
+            if first[i] <= j < bound[i]:
                 weight = exponential(difference(scaled(s[i, j], scale, f), m[i], f), f)
             weights[i, j] = weight
             total = summed(total, weight, f)
@@ -48,6 +51,14 @@ def keep_sums(kept: Any, a: Any, b: Any, nan: Any, rule: Any, spacing: int, row:
             add_products(row, a[i, k], b[k], nan, rule)
 
 
+@kernel
+def keep_totals(totals: Any, a: Any, group: int, extra: int) -> None:
+    """Sums over the lines of each group of `a`, by the CPU's own binary32 additions, into totals (groups, K), zeros."""
+    for g in range(totals.shape[0]):
+        for u in range(group):
+            add_line(totals[g], a, g * (group + extra) + u, 0)
+
+
 def facts_of(golden: Golden, spacing: int) -> Facts:
     """The scalars of a golden head."""
     given = golden.head.given
@@ -57,10 +68,17 @@ def facts_of(golden: Golden, spacing: int) -> Facts:
     group, extra = (product.cols, product.row_sums) if product.turned else (product.p_group, product.p_extra)
     return Facts(
         turned=product.turned, check1=machine.checks("qk"), check2=machine.checks("pv"), sums_queries=over_queries,
-        words=gemm.words if gemm else 1, group=group, extra=extra, correct=gemm is not None and gemm.correct,
-        scale=given.job.scale, gemm_limit=given.limit("gemm"), fused_limit=given.limit("fused_output"), spacing=spacing,
-        plain=plain_sums(machine),
+        words=gemm.words if gemm else 1, group=group, extra=extra, scale=given.job.scale,
+        score_bound=given.score_bound if given.sizes.watched & SCORE else 0.0, limits=given.limits,
+        policies=given.policies, watched=given.sizes.watched, spacing=spacing, plain=plain_sums(machine),
+        sums_natively=over_queries and native_encoder(machine),
     )
+
+
+def native_encoder(machine: GemmMachine) -> bool:
+    """Whether the CPU's binary32 additions are those of an encoder, on operands as the array keeps them."""
+    fp32 = machine.formats["checker"].name == "fp32" and machine.subnormals == "keep"
+    return fp32 and native_type(machine.array) is np.float32
 
 
 def plain_sums(machine: GemmMachine) -> bool:
@@ -96,30 +114,33 @@ def _inverse(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 def _edge_ids(golden: Golden, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of a product's comparisons: (P', groups of q) of its rows, (groups of p, Q') of its columns."""
     given = golden.head.given
-    product, gemm = given.timing.products[name], given.machine.gemm
+    product = given.timing.products[name]
+    by_row, by_column = given.machine.row_check(name), given.machine.col_check(name)
     rows = np.full((product.p_total, product.q_groups), -1, np.int64)
     cols = np.full((product.p_groups, product.q_total), -1, np.int64)
-    if not product.checked or gemm is None:
+    if not product.checked:
         return rows, cols
+    edge = given.edges[name]
     number = list(given.machine.phases).index(name)
     first, last = golden.counts[number], golden.counts[number + 2]  # the drain counts with its product
-    start, folding, words = given.timing.by_name[name].start, product.folding, gemm.words
+    start, folding = given.timing.by_name[name].start, product.folding
     cycles, kinds, cells = [], [], []
     for q_group in range(product.q_groups):
         for p_group in range(product.p_groups):
             base = start + product.completing_fold(p_group, q_group) * folding.fold_cycles + product.first_delivery
             begin = p_group * (product.p_group + product.p_extra)
-            if gemm.rows:
+            if by_row is not None:
                 u = np.arange(min(product.p_group, product.p_size - p_group * product.p_group))
-                cycles.append(base + u + product.cols + words + 1)
+                cycles.append(base + u + product.cols + by_row.words + 1)
                 kinds.append(np.zeros_like(u))
                 cells.append(np.stack([begin + u, np.full_like(u, q_group)], 1))
-            if gemm.columns:
+            if by_column is not None:
                 c = np.arange(min(product.cols, product.q_size - q_group * product.cols))
                 cycles.append(base + product.p_group + product.p_extra - 1 + c + 2)
                 kinds.append(np.ones_like(c))
                 cells.append(np.stack([np.full_like(c, p_group), q_group * (product.cols + product.row_sums) + c], 1))
-    order = np.lexsort((np.concatenate(kinds), np.concatenate(cycles)))
+    rank = 1 - np.concatenate(kinds) if edge.columns_first else np.concatenate(kinds)
+    order = np.lexsort((rank, np.concatenate(cycles)))
     kind, cell = np.concatenate(kinds)[order], np.concatenate(cells)[order]
     index = np.arange(first, last)
     for ids, which in ((rows, 0), (cols, 1)):
@@ -142,10 +163,10 @@ def keep(golden: Golden) -> Kept:
     kind, rule, nan = native_type(machine.array), rule_of(machine.array), constants(machine.array)[1]
     a, b = (np.ascontiguousarray(x.astype(kind)) for x in _loaded(golden))
     p, m, total = np.zeros((n_queries, n_keys)), np.zeros(n_queries), np.zeros(n_queries)
-    kernels.softmax(p, m, total, memory.s, memory.bound, given.job.scale, f, np.zeros(n_keys))
+    kernels.softmax(p, m, total, memory.s, memory.first, memory.bound, given.job.scale, f, np.zeros(n_keys))
     weights = np.zeros((n_queries, n_keys), np.float32 if plain_sums(machine) else np.float64)
     l_at = np.zeros((n_queries, blocks))
-    keep_softmax(weights, l_at, memory.s, m, memory.bound, given.job.scale, spacing, f)
+    keep_softmax(weights, l_at, memory.s, m, memory.first, memory.bound, given.job.scale, spacing, f)
     o_at = np.zeros((a.shape[0], blocks, b.shape[1]), kind)
     keep_sums(o_at, a, b, nan, rule, spacing, np.zeros(b.shape[1], kind))
     terms, prefix, o = np.zeros((n_queries, 2)), np.zeros((n_queries + 1, 2)), np.zeros_like(memory.o)
@@ -156,9 +177,14 @@ def keep(golden: Golden) -> Kept:
         count = kernels.fused_table(np.zeros((sizes.blocks, 6)), prefix, terms, sizes, f, given.limit("fused_output"),
                                     phase.start, phase.steps, phase.steps - 1)
         fused[sizes.blocks - count:] = np.arange(golden.counts[-2], golden.counts[-2] + count)
-    table = golden.table.copy()
-    alarms = np.zeros(len(table), np.bool_)
-    kernels.over_all(alarms, table)
+    watch, calm = np.full(n_queries, -1, np.int64), np.ones(n_queries, np.bool_)
+    if machine.softmax is not None:
+        phase = given.timing.by_name["softmax"]
+        watch[:] = golden.counts[phase.number] + np.arange(n_queries)
+        calm = watched(head, phase, phase.start)[1] == 0.0
+    facts = facts_of(golden, spacing)
+    totals = np.zeros((second_groups(second) if facts.sums_natively else 0, a.shape[1]), np.float32)
+    keep_totals(totals, a, facts.group, facts.extra)
     rows1, cols1 = _edge_ids(golden, "qk")
     rows2, cols2 = _edge_ids(golden, "pv")
     m1, n1 = _places(first)
@@ -166,12 +192,31 @@ def keep(golden: Golden) -> Kept:
     out1, out2 = _oriented(first, head.outs["qk"]), _oriented(second, head.outs["pv"])
     return Kept(
         out1=out1, out2=out2, s=memory.s, weights=weights, a2=a, b2=b, m=m, l=memory.l, l_at=l_at, o_at=o_at,
-        u=memory.u, o=memory.o, terms=terms, prefix=prefix, bound=memory.bound,
+        u=memory.u, o=memory.o, terms=terms, prefix=prefix, first=memory.first, bound=memory.bound, calm=calm,
+        totals=totals,
         query1=_inverse(m1, out1.shape[0]), key1=_inverse(n1, out1.shape[1]), query2=_inverse(m2, out2.shape[0]),
-        dim2=_inverse(n2, out2.shape[1]), line2=m2, place2=n2, table=table,
-        order=np.lexsort((np.arange(len(table)), -np.abs(table[:, 1]))), alarms=np.flatnonzero(alarms),
-        rows1=rows1, cols1=cols1, rows2=rows2, cols2=cols2, fused=fused,
+        dim2=_inverse(n2, out2.shape[1]), line2=m2, place2=n2, **_judged(golden),
+        rows1=rows1, cols1=cols1, rows2=rows2, cols2=cols2, fused=fused, watch=watch,
     )
+
+
+def second_groups(product: Product) -> int:
+    """Groups of queries of product 2 that share a checksum over queries."""
+    return product.q_groups if product.turned else product.p_groups
+
+
+def _judged(golden: Golden) -> dict[str, NDArray[Any]]:
+    """The log, and which of its comparisons tell and raise alarms, for `Kept`."""
+    table, policies = golden.table.copy(), golden.head.given.policies
+    alarms, deviating = np.zeros(len(table), np.bool_), np.zeros(len(table), np.bool_)
+    kernels.over_all(alarms, table)
+    unit = table[:, 5].astype(np.int64)
+    small = table.copy()
+    small[:, 2] = policies[unit, 0]
+    kernels.over_all(deviating, small)
+    deviating &= policies[unit, 2] != 0.0
+    return {"table": table, "order": np.lexsort((np.arange(len(table)), -np.abs(table[:, 1]))),
+            "alarms": np.flatnonzero(alarms), "deviating": np.flatnonzero(deviating)}
 
 
 def _keep_plain(golden: Golden) -> Kept:
@@ -183,18 +228,15 @@ def _keep_plain(golden: Golden) -> Kept:
     out = _oriented(product, head.outs["qk"])
     m, n = _places(product)
     rows, cols = _edge_ids(golden, "qk")
-    table = golden.table.copy()
-    alarms = np.zeros(len(table), np.bool_)
-    kernels.over_all(alarms, table)
     values, none = np.zeros((n_queries, 0)), np.zeros(0, np.int64)
     no_product, no_rows = np.zeros((1, 1), kind), np.full((1, 1), -1, np.int64)
     return Kept(
         out1=out, out2=no_product, s=output, weights=values, a2=no_product, b2=no_product, m=np.zeros(n_queries),
         l=np.zeros(n_queries), l_at=values, o_at=np.zeros((1, 1, 1), kind), u=values, o=output,
-        terms=np.zeros((n_queries, 2)), prefix=np.zeros((n_queries + 1, 2)), bound=head.memory.bound,
+        terms=np.zeros((n_queries, 2)), prefix=np.zeros((n_queries + 1, 2)), first=head.memory.first,
+        bound=head.memory.bound, calm=np.ones(n_queries, np.bool_), totals=np.zeros((0, 0), np.float32),
         query1=_inverse(m, out.shape[0]), key1=_inverse(n, out.shape[1]), query2=none, dim2=none, line2=none,
-        place2=none, table=table, order=np.lexsort((np.arange(len(table)), -np.abs(table[:, 1]))),
-        alarms=np.flatnonzero(alarms), rows1=rows, cols1=cols, rows2=no_rows, cols2=no_rows, fused=none,
+        place2=none, **_judged(golden), rows1=rows, cols1=cols, rows2=no_rows, cols2=no_rows, fused=none, watch=none,
     )
 
 
@@ -224,5 +266,6 @@ def make_room(golden: Golden, kept: Kept) -> tuple[Room, Counts]:
         mark_line=ints(kept.a2.shape[0]), mark_dirty=ints(out2.shape[0]), mark_query=ints(n_queries),
         mark_over=ints(comparisons), place=ints(most), value=np.zeros(most, kind), over_id=ints(comparisons),
         over_residual=np.zeros(comparisons), over_limit=np.zeros(comparisons), over_at=ints(comparisons),
+        deviates=ints(comparisons), total=np.zeros(kept.a2.shape[1], np.float32),
     )
     return room, Counts(*(ints(1) for _ in Counts._fields))

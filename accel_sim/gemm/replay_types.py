@@ -18,14 +18,16 @@ class Kept(NamedTuple):
     out1 (M1', N1'), out2 (M2', N2') T: both products. s (Nq, N) float64: scores. weights (Nq, N): unrounded weights,
     float32 if plain, else float64. a2 (M2', K), b2 (K, N2') T: operands of product 2. m, l (Nq,) float64: maxima and
     sums. l_at (Nq, N/SP) float64: the sum before key c · SP. o_at (M2', K/SP, N2') T: sums of product 2 before
-    k = c · SP. u (Nq, d + f), o (Nq, d), terms (Nq, 2), prefix (Nq + 1, 2): as in `golden_kernel`. bound (Nq,) int64.
+    k = c · SP. u (Nq, d + f), o (Nq, d), terms (Nq, 2), prefix (Nq + 1, 2): as in `golden_kernel`. first, bound (Nq,)
+    int64. calm (Nq,) bool: the invariants that watch a query's scores and maximum find nothing. totals (groups, K)
+    float32: sums over the queries of a group, where `Facts.sums_natively`.
 
     query1 (M1',), key1 (N1',), query2 (M2',), dim2 (N2',) int64: what stands there, −1 for checksums and filling. line2
     (Nq,), place2 (d + f,): where a query and a dim stand.
 
-    table (comparisons, 6): the log. order (comparisons,): by falling |residual|, earlier ones first. alarms: those that
-    raise the alarm. rows1, rows2 (P', groups of q), cols1, cols2 (groups of p, Q'), fused (blocks,): index of a
-    comparison, −1 for none.
+    table (comparisons, 6): the log. order (comparisons,): by falling |residual|, earlier ones first. alarms: those over
+    their limit. deviating: those that count as deviations of a statistical threshold. rows1, rows2 (P', groups of q),
+    cols1, cols2 (groups of p, Q'), fused (blocks,), watch (Nq,): index of a comparison, −1 for none.
     """
 
     out1: Any
@@ -42,7 +44,10 @@ class Kept(NamedTuple):
     o: Any
     terms: Any
     prefix: Any
+    first: Any
     bound: Any
+    calm: Any
+    totals: Any
     query1: Any
     key1: Any
     query2: Any
@@ -52,18 +57,21 @@ class Kept(NamedTuple):
     table: Any
     order: Any
     alarms: Any
+    deviating: Any
     rows1: Any
     cols1: Any
     rows2: Any
     cols2: Any
     fused: Any
+    watch: Any
 
 
 class Facts(NamedTuple):
     """Scalars. turned: `is`. check1, check2: whether a product is checked. sums1: whether checksums along the lines of
     A' of product 2 (over queries) are formed. words: of such a checksum. group: queries of a group; extra: lines behind
-    it. correct: whether the unit corrects. scale, gemm_limit, fused_limit: configuration. spacing: SP. plain: sums of
-    weights are the CPU's binary32 additions."""
+    it. scale, score_bound: configuration. limits (units,), policies (units, 3): as in `head.Setting`. watched: as in
+    `Sizes`. spacing: SP. plain: sums of weights are the CPU's binary32 additions. sums_natively: those of checksums
+    over queries are."""
 
     turned: bool
     check1: bool
@@ -72,12 +80,14 @@ class Facts(NamedTuple):
     words: int
     group: int
     extra: int
-    correct: bool
     scale: float
-    gemm_limit: float
-    fused_limit: float
+    score_bound: float
+    limits: Any
+    policies: Any
+    watched: int
     spacing: int
     plain: bool
+    sums_natively: bool
 
 
 class Room(NamedTuple):
@@ -88,7 +98,7 @@ class Room(NamedTuple):
     dirty (M2',): lines of out2 that have; queries (Nq,): queries whose row is to be divided again. mark_* (…) int64:
     stamps of the fault that has listed an entry. place (…) int64, value T: changes of a product. over_id,
     over_residual, over_limit: comparisons that differ. over_at (comparisons,): their place in that list, by stamp
-    mark_over. bits (2,) T and its integer view cell.
+    mark_over. deviates (comparisons,) int64: scratch. total (K,) float32: scratch.
     """
 
     out1: Any
@@ -116,6 +126,8 @@ class Room(NamedTuple):
     over_residual: Any
     over_limit: Any
     over_at: Any
+    deviates: Any
+    total: Any
 
 
 class Counts(NamedTuple):

@@ -10,6 +10,7 @@ kernels, from the end of the phase in which it ends: the same bits, sooner.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,20 @@ from accel_sim.engines.job import Job
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import Fault
-from accel_sim.gemm.edge_step import edge_sizes, edge_steps
+from accel_sim.gemm.edge_step import edge_steps
 from accel_sim.gemm.encoder_step import Work, encode_steps
 from accel_sim.gemm.golden import (
     Golden,
     comparisons_of,
-    first_alarm,
+    judge,
     phase_at,
     run_phase,
     watchdog_cycles,
 )
 from accel_sim.gemm.head import Head, setting, wide
-from accel_sim.gemm.registers import Units, struck_value
+from accel_sim.gemm.invariants_step import watch_steps
+from accel_sim.gemm.registers import CONFIGURATION, Units, struck_value
+from accel_sim.gemm.tuples import UNITS
 from accel_sim.gemm.vector_step import divide_steps, fused_steps, softmax_steps
 from accel_sim.machines.gemm import GemmMachine
 from accel_sim.machines.gemm_registers import SEQUENCER
@@ -105,7 +108,7 @@ class _Run:
             return
         name, units, head = self.phase.name, self.units, self.head
         if name in head.sums:
-            units.clear(units.fused_encoder if name == "encode_v" else units.gemm_encoder)
+            units.clear(units.encoder(name))
             source, group = head.source(name)
             sums = head.sums[name]
             self._work[name] = Work(source, sums, self.machine.lanes, group, -(-source.shape[0] // self.machine.lanes),
@@ -116,10 +119,12 @@ class _Run:
             self._of = name
             self.array.out[:] = head.outs[name]
             head.outs[name] = self.array.out
-            units.clear(units.edge)
+            for edge in units.edges.values():
+                units.clear(edge)
         elif not name.endswith("_drain"):
             units.clear(units.lanes)
             units.clear(units.sums)
+            units.clear(units.watch)
             head.fetch("qk" if name == "softmax" else "pv")
 
     # -- the units
@@ -148,24 +153,25 @@ class _Run:
         self.note_alarm(False)
 
     def _edge(self, name: str, begin: int, end: int) -> None:
-        product = self.given.timing.products[name]
-        if product.checked:
-            sizes = edge_sizes(self.machine, product)
-            edge_steps(self.units.edge, self.head.outs[name], sizes, self.given.rules, begin, end, self.cycle,
-                       self.head.log)
+        if self.given.timing.products[name].checked:
+            edge_steps(self.units.edges[name], *self.units.edge_judges(name), self.head.outs[name],
+                       self.given.edges[name], self.given.rules, begin, end, self.cycle, self.head.log)
 
     def _part(self, name: str, part: int, begin: int, end: int, cycle: int) -> None:
         units, head, given, rules = self.units, self.head, self.given, self.given.rules
         lanes, sizes = self.machine.lanes, given.sizes
         if name == "softmax":
             softmax_steps(units.lanes, head.memory, sizes, rules, 0, lanes, part, begin, end)
+            if self.machine.softmax is not None:
+                watch_steps(units.lanes, units.watch, units.judges["softmax_invariants"], sizes, rules, part, begin,
+                            end, cycle, head.log)
         elif name == "divide":
             divide_steps(units.lanes, head.memory, sizes, rules, 0, lanes, part, begin, end)
             if self.machine.fused is not None:
-                fused_steps(units.lanes, units.sums, sizes, rules, part, begin, end, cycle, head.log)
+                fused_steps(units.lanes, units.sums, units.judges["fused_output"], sizes, rules, part, begin, end,
+                            cycle, head.log)
         else:
-            encoder = units.fused_encoder if name == "encode_v" else units.gemm_encoder
-            encode_steps(encoder, self._work[name], rules, 0, lanes, part, begin, end)
+            encode_steps(units.encoder(name), self._work[name], rules, 0, lanes, part, begin, end)
 
     # -- faults and alarms
 
@@ -313,6 +319,12 @@ class SteppedGemm:
 
     # -- the parts
 
+    @cached_property
+    def _loaded(self) -> dict[str, bytes]:
+        """Configuration as it is before a head."""
+        arrays = Units(self.given).arrays
+        return {name: arrays[name].tobytes() for name in CONFIGURATION}
+
     def _before(self, number: int, golden: Golden) -> _Run:
         """The fault-free run as phase `number` begins."""
         head = Head(self.given)
@@ -323,11 +335,11 @@ class SteppedGemm:
         run = _Run(head)
         run.cycle = self.timing.program[number].start
         run.enter(number)
-        run.alarm_cycle = first_alarm(golden.table[:count])
-        if run.alarm_cycle is not None:
-            for line in golden.table[:count]:
-                if first_alarm(line[None]) is not None:
-                    run.units.arrays["fused_alarm" if line[5] else "gemm_alarm"][0] = 1.0
+        verdict = judge(golden.table[:count], self.given.policies)
+        run.alarm_cycle = verdict.alarm_cycle
+        for unit, raised, deviations in zip(UNITS, verdict.raised, verdict.counts, strict=True):
+            run.units.judges[unit].alarm[0] = float(raised)
+            run.units.judges[unit].deviations[0] = deviations
         return run
 
     def _values(self, run: _Run, fault: Fault) -> tuple[float, float]:
@@ -340,19 +352,19 @@ class SteppedGemm:
 
     def _clean(self, run: _Run) -> bool:
         """Whether a run that stands between two phases goes on as the fault-free one would on its memories."""
-        fresh = Units(self.given).arrays
-        kept = ("scale", "gemm_threshold", "gemm_enable", "fused_threshold", "fused_enable")
-        same = all(np.array_equal(run.units.arrays[name].view(np.int64), fresh[name].view(np.int64)) for name in kept)
+        same = all(run.units.arrays[name].tobytes() == loaded for name, loaded in self._loaded.items())
         return same and run.at[1:] == [0, 0] and not run.phase.name.endswith("_drain")
 
     def _finish(self, run: _Run) -> None:
         """The rest of a head without faults, from between two phases."""
         head, late = run.head, run.cycle - run.phase.start
+        count = int(head.log.count[0])
         for phase in self.timing.program[run.at[0]:]:
-            count = int(head.log.count[0])
             run_phase(head, phase, phase.start + late)
-            if run.alarm_cycle is None:
-                run.alarm_cycle = first_alarm(head.log.table[count:int(head.log.count[0])])
+        if run.alarm_cycle is None:
+            counted = np.array([run.units.judges[unit].deviations[0] for unit in UNITS])
+            rest = judge(head.log.table[count:int(head.log.count[0])], self.given.policies, counted)
+            run.alarm_cycle = rest.alarm_cycle
         run.cycle = self.timing.head_cycles + late
         run.at = [len(self.timing.program), 0, 0]
 
@@ -390,5 +402,3 @@ class SteppedGemm:
             run.advance(1 if acting or watch is not None else room)
         run.note_alarm(True)
         return False
-
-

@@ -46,9 +46,11 @@ def rules_of(machine: GemmMachine) -> Rules:
 
 
 class Lanes(NamedTuple):
-    """Registers of the vector unit, (W,) each; scale (1,). Those that a machine has not are there and unused."""
+    """Registers of the vector unit, (W,) each, and what the softmax invariants add to its lanes; those of
+    `LANE_SCALARS` (1,). Those that a machine has not are there and unused; `first` is zero then."""
 
     bound: Any
+    first: Any
     seen: Any
     allow: Any
     x_in: Any
@@ -63,7 +65,14 @@ class Lanes(NamedTuple):
     fused_c: Any
     fused_sum: Any
     fused_term: Any
+    softmax_excess: Any
+    softmax_m: Any
+    softmax_bound: Any
     scale: Any
+
+
+LANE_SCALARS = ("softmax_bound", "scale")
+"""Configuration that all lanes read: the last fields of `Lanes`."""
 
 
 class Sums(NamedTuple):
@@ -73,14 +82,34 @@ class Sums(NamedTuple):
     act: Any
     residual: Any
     limit: Any
+
+
+class Watch(NamedTuple):
+    """Registers behind the lanes, in which the softmax invariants are judged, (1,) each."""
+
+    residual: Any
+    limit: Any
+
+
+class Judge(NamedTuple):
+    """What a check unit judges with, (1,) each: its registers, and what they saturate at. Of small to deviations only a
+    statistical threshold has registers.
+
+    ceiling: the largest count that fits `deviations`; 0 for any other threshold.
+    """
+
     threshold: Any
     enable: Any
     alarm: Any
+    small_threshold: Any
+    frequent: Any
+    deviations: Any
+    ceiling: Any
 
 
 class Memory(NamedTuple):
     """What the vector unit reads and writes: s (Nq, N), p (Nq, N), l (Nq,), u (Nq, d + f), o (Nq, d) float64; bound
-    (Nq,) int64, how many keys each query may attend to."""
+    (Nq,) int64, how many keys each query may attend to, first (Nq,) int64, the first of them."""
 
     s: Any
     p: Any
@@ -88,11 +117,13 @@ class Memory(NamedTuple):
     u: Any
     o: Any
     bound: Any
+    first: Any
 
 
 class Sizes(NamedTuple):
     """lanes: W. n_queries, n_keys: of the head. head_dim: d. words: columns of the fused check, 0 without. per_block:
-    whether it compares once a block. relative: whether its threshold is a fraction. blocks: ⌈Nq/W⌉."""
+    whether it compares once a block. relative: whether its threshold is a fraction. blocks: ⌈Nq/W⌉. watched: which
+    invariants of the softmax, bits of `invariants_step`."""
 
     lanes: int
     n_queries: int
@@ -102,24 +133,29 @@ class Sizes(NamedTuple):
     per_block: bool
     relative: bool
     blocks: int
+    watched: int
 
 
 class Log(NamedTuple):
     """Comparisons: table (most, LOG_COLUMNS) float64, count (1,) int64; first (1,) int64: cycle in which the alarm was
-    first set (−1: not yet)."""
+    first set (−1: not yet). judged (room, LOG_COLUMNS), judgements (1,): what has been judged, and when; the same
+    lines without the sums, unless a fault has come between. Most have no room for those."""
 
     table: Any
     count: Any
     first: Any
+    judged: Any
+    judgements: Any
 
 
 LOG_COLUMNS = 6
 """Columns of `Log.table`: cycle in which the residual stands, residual, limit, predicted, actual, unit (index into
 `UNITS`)."""
 
-UNITS = ("gemm", "fused_output")
+UNITS = ("gemm", "fused_output", "score_rowsum", "softmax_invariants")
 
 
-def make_log(most: int) -> Log:
-    """An empty log with room for `most` comparisons."""
-    return Log(np.zeros((max(1, most), LOG_COLUMNS)), np.zeros(1, np.int64), np.full(1, -1, np.int64))
+def make_log(most: int, judgements: int = 0) -> Log:
+    """An empty log with room for `most` comparisons, and for so many judgements."""
+    return Log(np.zeros((max(1, most), LOG_COLUMNS)), np.zeros(1, np.int64), np.full(1, -1, np.int64),
+               np.zeros((judgements, LOG_COLUMNS)), np.zeros(1, np.int64))

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accel_sim.gemm.judge import add_once, limit_of, note, over, raise_alarm, residual_of
+from accel_sim.gemm.invariants_step import MASK, MAX, SCORE, SUM, beyond, fallen, outside, unmasked
+from accel_sim.gemm.judge import add_once, judge_now, limit_of, note, residual_of
 from accel_sim.numerics.arithmetic import div, maximum, mul, sub
 from accel_sim.numerics.exp import exp_exact, exp_pwl
 from accel_sim.numerics.jit import inner, kernel
@@ -83,33 +84,51 @@ def softmax_cycle(i: Any, part: Any, step: Any, v: Any, mem: Any, g: Any, f: Any
     here = query < g.n_queries
     if step == 0:
         v.bound[i] = mem.bound[query] if here else 0
+        v.first[i] = mem.first[query] if here else 0
         v.seen[i] = 0.0
         v.m[i] = 0.0
         v.l[i] = 0.0
+        v.softmax_excess[i] = 0.0
+        v.softmax_m[i] = 0.0
         return
     t = step - 1
     if t < n + 2:
-        if 0 <= t - 2 and t - 2 < v.bound[i]:
+        if 0 <= t - 2 and v.first[i] <= t - 2 and t - 2 < v.bound[i]:
+            if g.watched & MAX != 0 and v.seen[i] != 0.0:
+                v.softmax_excess[i] = fallen(v.softmax_excess[i], v.softmax_m[i], v.m[i], f)
             v.m[i] = larger(v.m[i], v.scaled[i], v.seen[i], f)
             v.seen[i] = 1.0
+            v.softmax_m[i] = v.m[i]
         if 0 <= t - 1 < n:
             v.scaled[i] = scaled(v.x_in[i], v.scale[0], f)
         if t < n:
             v.x_in[i] = mem.s[query, t] if here else 0.0
         return
     t -= n + 2
-    if 0 <= t - 5 and here:
+    if 0 <= t - 5 < n and here:
         mem.p[query, t - 5] = v.p_out[i]
         if t - 5 == n - 1:
             mem.l[query] = v.l[i]
+    if t - 5 == n - 1:
+        if g.watched & MAX != 0:
+            v.softmax_excess[i] = fallen(v.softmax_excess[i], v.softmax_m[i], v.m[i], f)
+        if g.watched & SUM != 0 and v.first[i] < v.bound[i]:
+            v.softmax_excess[i] = outside(v.softmax_excess[i], v.l[i], n, f)
     if 0 <= t - 4 < n:
+        if g.watched & MASK != 0 and not v.first[i] <= t - 4 < v.bound[i]:
+            v.softmax_excess[i] = unmasked(v.softmax_excess[i], v.p[i], f)
         v.p_out[i] = as_operand(v.p[i], f)
         v.l[i] = summed(v.l[i], v.p[i], f)
     if 0 <= t - 3 < n:
         v.p[i] = exponential(v.ds[i], f) if v.allow[i] != 0.0 else 0.0
     if 0 <= t - 2 < n:
+        allowed = v.first[i] <= t - 2 < v.bound[i]
+        if g.watched & SCORE != 0:
+            v.softmax_excess[i] = beyond(v.softmax_excess[i], v.scaled[i], v.softmax_bound[0], f)
+        if g.watched & MAX != 0 and allowed:
+            v.softmax_excess[i] = fallen(v.softmax_excess[i], v.softmax_m[i], v.m[i], f)
         v.ds[i] = difference(v.scaled[i], v.m[i], f)
-        v.allow[i] = 1.0 if t - 2 < v.bound[i] else 0.0
+        v.allow[i] = 1.0 if allowed else 0.0
     if 0 <= t - 1 < n:
         v.scaled[i] = scaled(v.x_in[i], v.scale[0], f)
     if t < n:
@@ -165,7 +184,7 @@ def divide_steps(v: Any, mem: Any, g: Any, f: Any, first: int, last: int, part: 
 
 
 @inner
-def fused_cycle(part: Any, step: Any, v: Any, c: Any, g: Any, f: Any, cycle: Any, log: Any) -> None:
+def fused_cycle(part: Any, step: Any, v: Any, c: Any, judge: Any, g: Any, f: Any, cycle: Any, log: Any) -> None:
     """The sums behind the lanes in one cycle of the divide pass. cycle: on the head's clock, for the log."""
     lead = 2 if f.reciprocal else 1
     rc = f.checker
@@ -184,15 +203,16 @@ def fused_cycle(part: Any, step: Any, v: Any, c: Any, g: Any, f: Any, cycle: Any
         return
     if u == g.lanes:
         c.residual[0] = residual_of(c.pred[0], c.act[0], rc)
-        c.limit[0] = limit_of(c.threshold[0], c.pred[0], c.act[0], g.relative, rc)
+        c.limit[0] = limit_of(judge.threshold[0], c.pred[0], c.act[0], g.relative, rc)
         note(log, cycle + 1, c.residual[0], c.limit[0], c.pred[0], c.act[0], FUSED)
-    elif u == g.lanes + 1 and c.enable[0] != 0.0 and over(c.residual[0], c.limit[0]):
-        raise_alarm(c.alarm, log, cycle)
+    elif u == g.lanes + 1:
+        judge_now(judge, c.residual[0], c.limit[0], f, log, cycle)
 
 
 @kernel
-def fused_steps(v: Any, c: Any, g: Any, f: Any, part: int, begin: int, end: int, cycle: int, log: Any) -> None:
+def fused_steps(v: Any, c: Any, judge: Any, g: Any, f: Any, part: int, begin: int, end: int, cycle: int,
+                log: Any) -> None:
     """Steps begin … end − 1 of a block for the sums behind the lanes; cycle: that of `begin`. All of these steps, or
     none of them, lie before the lanes' sums are read: run the lanes first."""
     for step in range(begin, end):
-        fused_cycle(part, step, v, c, g, f, cycle + step - begin, log)
+        fused_cycle(part, step, v, c, judge, g, f, cycle + step - begin, log)

@@ -32,25 +32,65 @@ if TYPE_CHECKING:
 ROLES = ("operand", "score", "exp", "state", "output", "checker")
 
 
+PREFIXES = {"gemm": "gemm", "fused_output": "fused", "score_rowsum": "rowsum", "softmax_invariants": "softmax"}
+"""The check units that this machine can have, and what the names of their registers begin with."""
+
+ROW_FIELDS = ("act", "pred", "hold", "residual", "limit", "valid")
+COL_FIELDS = ("act", "pred", "residual", "limit", "valid")
+FIX_FIELDS = ("fix_rows", "fix_row", "fix_value", "fix_cols", "fix_col")
+"""Registers of the edge of a checked product."""
+
+
 @dataclass(frozen=True)
 class GemmCheck:
-    """The Huang-Abraham unit as it is built: which products, which sides, words of a checksum, correction."""
+    """Checksums of products as they are built: of which unit (its kind), which products, which sides of the array,
+    words of a checksum, correction. frequent: of a statistical threshold, else 0.
 
+    The Huang-Abraham unit is one, and so are the row sums of the scores.
+    """
+
+    unit: str
     products: tuple[str, ...]
     rows: bool
     columns: bool
     words: int
     correct: bool
     relative: bool
+    frequent: int
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its encoder's and of its judge's registers begin with."""
+        return PREFIXES[self.unit]
+
+    def edge_name(self, side: str, field: str) -> str:
+        """Name of an edge register. side: `row` or `col`."""
+        return f"{side if self.unit == 'gemm' else self.prefix}_{field}"
+
+    @cached_property
+    def edge_fields(self) -> dict[str, str]:
+        """The registers of its edge by name, and what each is on the edge of a product."""
+        sides = [("row", ROW_FIELDS)] * self.rows + [("col", COL_FIELDS)] * self.columns
+        found = {self.edge_name(side, name): f"{side}_{name}" for side, fields in sides for name in fields}
+        return found | {name: name for name in FIX_FIELDS if self.correct}
 
 
 @dataclass(frozen=True)
 class FusedCheck:
-    """The fused output unit as it is built: words of a checksum, when it compares."""
+    """The fused output unit as it is built: words of a checksum, when it compares. frequent: see `GemmCheck`."""
 
     words: int
     per_block: bool
     relative: bool
+    frequent: int
+
+
+@dataclass(frozen=True)
+class SoftmaxCheck:
+    """The invariants of the softmax as they are built: which are watched. frequent: see `GemmCheck`."""
+
+    which: tuple[str, ...]
+    frequent: int
 
 
 class GemmMachine(ProgramMachine):
@@ -84,11 +124,17 @@ class GemmMachine(ProgramMachine):
             del self.formats["exp"]
             self.formats["output"] = self.formats["score"]
             self.useful = "M·N·K / (PEs · machine cycles)"
-        self._units: tuple[Any, ...] = tuple(u for u in config.checker.units if u.kind in ("gemm", "fused_output"))
-        self.gemm = self._gemm(next((u for u in self._units if u.kind == "gemm"), None))
-        self.fused = self._fused(next((u for u in self._units if u.kind == "fused_output"), None))
+        self.window: bool = a.sliding_window and not self.plain
+        self._units: tuple[Any, ...] = tuple(u for u in config.checker.units if u.kind in PREFIXES)
+        by_kind = {u.kind: u for u in self._units}
+        self.gemm = self._gemm(by_kind.get("gemm"))
+        self.fused = self._fused(by_kind.get("fused_output"))
+        self.rowsum = self._rowsum(by_kind.get("score_rowsum"))
+        self.softmax = self._softmax(by_kind.get("softmax_invariants"))
         if self.plain:
             self.formula = self._plain_formula()
+        elif self.softmax is not None:
+            self.formula = self.formula.replace("2 ceil(Nq/W) (N + 4)", "ceil(Nq/W) (2 N + W + 9)")
         stored = getattr(config.faults, "register_format", None)
         if stored is not None and any(getattr(stored, role, None) for role in ROLES):
             raise ConfigError("faults.register_format: the gemm machine's registers have the formats of its arithmetic")
@@ -100,8 +146,8 @@ class GemmMachine(ProgramMachine):
         if self.plain and "qk" not in unit.products:
             raise ConfigError("checker.units: a plain product is called qk; there is no pv")
         products = tuple(name for name in unit.products if name in self.product_names)
-        return GemmCheck(products, sides in ("rows", "both"), sides in ("columns", "both"), int(unit.columns),
-                         bool(unit.correct), unit.threshold.kind == "relative")
+        return GemmCheck("gemm", products, sides in ("rows", "both"), sides in ("columns", "both"), int(unit.columns),
+                         bool(unit.correct), unit.threshold.kind == "relative", _frequent(unit))
 
     def _fused(self, unit: Any) -> FusedCheck | None:
         if unit is None:
@@ -116,7 +162,27 @@ class GemmMachine(ProgramMachine):
             raise ConfigError("checker.units: fused_output on the gemm machine shares scores, maximum, exponentials "
                               "and sum with the datapath; it watches the second product alone")
         return FusedCheck(int(unit.columns), unit.granularity == "query_block",
-                          unit.threshold.kind == "relative")
+                          unit.threshold.kind == "relative", _frequent(unit))
+
+    def _rowsum(self, unit: Any) -> GemmCheck | None:
+        """The sums over keys: along the lines of the array, but for `is`, whose columns are queries."""
+        if unit is None:
+            return None
+        if self.plain:
+            raise ConfigError("checker.units: score_rowsum watches the scores of attention; a plain product has none")
+        rows = self.flow != "is"
+        if self.gemm is not None and "qk" in self.gemm.products and (self.gemm.rows if rows else self.gemm.columns):
+            raise ConfigError(f"checker.units: score_rowsum forms the sums that the gemm unit has already with "
+                              f"{'rows' if rows else 'columns'} of qk (dataflow {self.flow}): leave one of them out")
+        return GemmCheck("score_rowsum", ("qk",), rows, not rows, int(unit.columns), False,
+                         unit.threshold.kind == "relative", _frequent(unit))
+
+    def _softmax(self, unit: Any) -> SoftmaxCheck | None:
+        if unit is None:
+            return None
+        if self.plain:
+            raise ConfigError("checker.units: softmax_invariants watches the softmax; a plain product has none")
+        return SoftmaxCheck(tuple(unit.which), _frequent(unit))
 
     @property
     def units(self) -> tuple[Any, ...]:
@@ -138,12 +204,32 @@ class GemmMachine(ProgramMachine):
     @property
     def row_sums(self) -> int:
         """Checksum columns of the array."""
-        return self.gemm.words if self.gemm and self.gemm.rows else 0
+        return max((check.words for check in self.array_checks if check.rows), default=0)
 
     @property
     def col_sums(self) -> int:
         """Words of the checksums along the other side: checksum rows of the array, or elements streamed behind."""
-        return self.gemm.words if self.gemm and self.gemm.columns else 0
+        return max((check.words for check in self.array_checks if check.columns), default=0)
+
+    @cached_property
+    def array_checks(self) -> tuple[GemmCheck, ...]:
+        """What puts checksums on the array."""
+        return tuple(check for check in (self.gemm, self.rowsum) if check is not None)
+
+    def row_check(self, product: str) -> GemmCheck | None:
+        """What compares the sums along the lines of the array, of product `qk` or `pv`."""
+        return next((c for c in self.array_checks if c.rows and product in c.products), None)
+
+    def col_check(self, product: str) -> GemmCheck | None:
+        """What compares the sums of the array's columns."""
+        return next((c for c in self.array_checks if c.columns and product in c.products), None)
+
+    def encoder_check(self, phase: str) -> GemmCheck:
+        """Whose encoder works in a phase `encode_PRODUCT_SIDE`."""
+        _, product, side = phase.split("_")
+        found = self.row_check(product) if side == "rows" else self.col_check(product)
+        assert found is not None
+        return found
 
     @cached_property
     def array(self) -> SystolicArray:
@@ -158,23 +244,23 @@ class GemmMachine(ProgramMachine):
         return self.fused.words if self.fused else 0
 
     def checks(self, product: str) -> bool:
-        """Whether the gemm unit watches product `qk` or `pv`."""
-        return self.gemm is not None and product in self.gemm.products
+        """Whether product `qk` or `pv` has checksums."""
+        return any(product in check.products for check in self.array_checks)
 
     def product(self, name: str, n_queries: int, n_keys: int) -> Product:
         """Product `qk` (scores) or `pv` (outputs) of a head."""
         n, k = (n_keys, self.head_dim) if name == "qk" else (self.head_dim + self.fused_words, n_keys)
+        streamed = self.col_check(name)
         return Product(name, n_queries, n, k, self.flow, self.rows, self.cols, self.row_sums, self.col_sums,
-                       self.checks(name))
+                       self.checks(name), streamed.words if streamed else 0)
 
     @property
     def phases(self) -> tuple[str, ...]:
         """The phases of a head, in order; their numbers are what the register `phase` holds, and one more is done."""
         names = ["encode_v"] if self.fused else []
         for product in self.product_names:
-            if self.checks(product):
-                assert self.gemm is not None
-                names += [f"encode_{product}_{side}" for side in ("rows", "columns") if getattr(self.gemm, side)]
+            names += [f"encode_{product}_rows"] * (self.row_check(product) is not None)
+            names += [f"encode_{product}_columns"] * (self.col_check(product) is not None)
             names += [product] + ([f"{product}_drain"] if self.checks(product) else [])
             if not self.plain:
                 names += ["softmax"] if product == "qk" else ["divide"]
@@ -200,11 +286,17 @@ class GemmMachine(ProgramMachine):
                  "is": f"ceil(K/{rows}) ceil(M/{cols}) (N + {2 * rows + cols - 2 + more})"}[self.flow]
         return folds if self.gemm is None else f"encode + {folds} + drain, see docs/machines/gemm.md"
 
+    def frequent(self, unit: str) -> int:
+        """Deviations that raise the alarm of a check unit with a statistical threshold; 0 for any other."""
+        built = {"gemm": self.gemm, "fused_output": self.fused, "score_rowsum": self.rowsum,
+                 "softmax_invariants": self.softmax}[unit]
+        return 0 if built is None else built.frequent
+
     # -- widths of counters
 
     @property
     def key_bits(self) -> int:
-        """Width of `bound`: it counts keys, none included."""
+        """Width of `bound`: it counts keys, none included; and of `first`."""
         return bits_for(self.max_keys + 1)
 
     @property
@@ -253,3 +345,8 @@ class GemmMachine(ProgramMachine):
         if self.fused_words:
             found["fused_columns"] = self.fused_words
         return found
+
+
+def _frequent(unit: Any) -> int:
+    """How many deviations raise the alarm under a statistical threshold; 0 for any other."""
+    return int(unit.threshold.frequent) if unit.threshold.kind == "statistical" else 0

@@ -27,6 +27,7 @@ class Product:
     m, n, k: its size, columns of the fused check included. rows, cols: data rows and columns of the array. row_sums,
     col_sums: words of a checksum: checksum columns of the array, and its checksum rows or streamed elements (0: none).
     checked: whether this product is checked; the checksum columns (and rows, for `os`) carry zeros where it is not.
+    streamed: words of the checksums that are streamed behind p (`ws`, `is`), 0 where this product has none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Product:
     row_sums: int
     col_sums: int
     checked: bool
+    streamed: int
 
     @property
     def turned(self) -> bool:
@@ -78,7 +80,7 @@ class Product:
     @property
     def p_extra(self) -> int:
         """Checksum lines behind each group of p."""
-        return self.col_sums if self.checked or not self.streams_p else 0
+        return self.streamed if self.streams_p else self.col_sums
 
     @property
     def p_total(self) -> int:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from accel_sim.machines.inventory import Register
+from accel_sim.machines.lanes import bits_for
 from accel_sim.numerics.formats import uint_format
 
 if TYPE_CHECKING:
-    from accel_sim.machines.gemm import GemmMachine
+    from accel_sim.machines.gemm import GemmCheck, GemmMachine, SoftmaxCheck
 
 SEQUENCER = ("phase", "part", "step")
 """What drives every unit: no other unit has a counter of its own."""
@@ -22,8 +23,10 @@ def gemm_registers(machine: GemmMachine) -> tuple[Register, ...]:
         found += _vector(machine)
     if machine.fused is not None:
         found += _fused(machine)
-    if machine.gemm is not None:
-        found += _gemm(machine)
+    for check in machine.array_checks:
+        found += _checksums(machine, check)
+    if machine.softmax is not None:
+        found += _invariants(machine, machine.softmax)
     return tuple(found)
 
 
@@ -39,6 +42,8 @@ def _vector(machine: GemmMachine) -> Iterator[Register]:
     yield Register("scale", (), formats["score"], "control", "vector", "configuration: 1/√d, rounded once")
     rows: list[tuple[str, str | int, str, str]] = [
         ("bound", machine.key_bits, "control", "how many keys the lane's query may attend to"),
+        *([("first", machine.key_bits, "control", "first key that the lane's query may attend to")]
+          if machine.window else []),
         ("seen", 1, "control", "the lane has met an allowed key: m is valid"),
         ("allow", 1, "control", "the key in ds is not masked"),
         ("x_in", "score", "score", "score, or undivided output, read from SRAM"),
@@ -71,9 +76,16 @@ def _encoder(machine: GemmMachine, unit: str, prefix: str) -> Iterator[Register]
 
 
 def _judge(machine: GemmMachine, unit: str, prefix: str) -> Iterator[Register]:
+    frequent = machine.frequent(unit)
     yield _check(machine, unit, f"{prefix}_threshold", (), "checker", "configuration: the threshold")
     yield _check(machine, unit, f"{prefix}_enable", (), 1, "configuration: the unit is on")
     yield _check(machine, unit, f"{prefix}_alarm", (), 1, "sticky alarm")
+    if frequent:
+        bits = bits_for(frequent + 1)
+        yield _check(machine, unit, f"{prefix}_small_threshold", (), "checker",
+                     "configuration: what a residual's magnitude exceeds that deviates")
+        yield _check(machine, unit, f"{prefix}_frequent", (), bits, "configuration: deviations that raise the alarm")
+        yield _check(machine, unit, f"{prefix}_deviations", (), bits, "deviations so far")
 
 
 def _fused(machine: GemmMachine) -> Iterator[Register]:
@@ -92,30 +104,40 @@ def _fused(machine: GemmMachine) -> Iterator[Register]:
     yield from _judge(machine, unit, "fused")
 
 
-def _gemm(machine: GemmMachine) -> Iterator[Register]:
-    gemm, unit, cols = machine.gemm, "gemm", machine.cols
-    assert gemm is not None
-    words = gemm.words
-    yield from _encoder(machine, unit, "gemm")
+def _invariants(machine: GemmMachine, softmax: SoftmaxCheck) -> Iterator[Register]:
+    unit, lanes = "softmax_invariants", (machine.lanes,)
+    yield _check(machine, unit, "softmax_excess", lanes, "checker", "largest violation of the lane's query so far")
+    if "max" in softmax.which:
+        yield _check(machine, unit, "softmax_m", lanes, "state", "what m was last written with")
+    if "score" in softmax.which:
+        yield _check(machine, unit, "softmax_bound", (), "checker", "configuration: the largest score that can be")
+    yield _check(machine, unit, "softmax_residual", (), "checker", "the excess of one lane")
+    yield _check(machine, unit, "softmax_limit", (), "checker", "what it may not exceed")
+    yield from _judge(machine, unit, "softmax")
+
+
+def _checksums(machine: GemmMachine, gemm: GemmCheck) -> Iterator[Register]:
+    unit, cols, words = gemm.unit, machine.cols, gemm.words
+    yield from _encoder(machine, unit, gemm.prefix)
     if gemm.rows:
         for name, shape, kind, about in (
-            ("row_act", (cols,), "checker", "sum of a row's outputs up to this column, moving right"),
-            ("row_pred", (words,), "checker", "sum of the words of the row's checksum so far, moving right"),
-            ("row_hold", (words,), "checker", "sum of the row's outputs, in step with row_pred"),
-            ("row_residual", (), "checker", "predicted minus actual sum of a row"),
-            ("row_limit", (), "checker", "what its magnitude may not exceed"),
-            ("row_valid", (cols + words + 1,), 1, "stage i of this pipeline holds a row that is checked"),
+            ("act", (cols,), "checker", "sum of a row's outputs up to this column, moving right"),
+            ("pred", (words,), "checker", "sum of the words of the row's checksum so far, moving right"),
+            ("hold", (words,), "checker", f"sum of the row's outputs, in step with {gemm.edge_name('row', 'pred')}"),
+            ("residual", (), "checker", "predicted minus actual sum of a row"),
+            ("limit", (), "checker", "what its magnitude may not exceed"),
+            ("valid", (cols + words + 1,), 1, "stage i of this pipeline holds a row that is checked"),
         ):
-            yield _check(machine, unit, name, shape, kind, about)
+            yield _check(machine, unit, gemm.edge_name("row", name), shape, kind, about)
     if gemm.columns:
         for name, shape, kind, about in (
-            ("col_act", (cols,), "checker", "sum of the column's outputs so far"),
-            ("col_pred", (cols,), "checker", "sum of the words of the column's checksum so far"),
-            ("col_residual", (), "checker", "predicted minus actual sum of a column"),
-            ("col_limit", (), "checker", "what its magnitude may not exceed"),
-            ("col_valid", (), 1, "the residual is that of a column that is checked"),
+            ("act", (cols,), "checker", "sum of the column's outputs so far"),
+            ("pred", (cols,), "checker", "sum of the words of the column's checksum so far"),
+            ("residual", (), "checker", "predicted minus actual sum of a column"),
+            ("limit", (), "checker", "what its magnitude may not exceed"),
+            ("valid", (), 1, "the residual is that of a column that is checked"),
         ):
-            yield _check(machine, unit, name, shape, kind, about)
+            yield _check(machine, unit, gemm.edge_name("col", name), shape, kind, about)
     if gemm.correct:
         row_bits, col_bits = _place_bits(machine)
         for name, kind, about in (
@@ -126,13 +148,11 @@ def _gemm(machine: GemmMachine) -> Iterator[Register]:
             ("fix_col", col_bits, "the last of them: its place on the array"),
         ):
             yield _check(machine, unit, name, (), kind, about)
-    yield from _judge(machine, unit, "gemm")
+    yield from _judge(machine, unit, gemm.prefix)
 
 
 def _place_bits(machine: GemmMachine) -> tuple[int, int]:
     """Bits of a line and of a column number on the array, over both products of the largest head."""
-    from accel_sim.machines.lanes import bits_for
-
     products = [machine.product(name, machine.max_queries, machine.max_keys) for name in machine.product_names]
     return (bits_for(max(product.p_total for product in products)),
             bits_for(max(product.q_total for product in products)))

@@ -19,9 +19,13 @@ from accel_sim.machines.machine import Occupant
 from accel_sim.machines.systolic_schedule import Schedule
 
 if TYPE_CHECKING:
-    from accel_sim.machines.gemm import GemmMachine
+    from accel_sim.machines.gemm import GemmCheck, GemmMachine
+    from accel_sim.machines.gemm_layout import Product
 
-ALWAYS = (*SEQUENCER, *(f"{unit}_{name}" for unit in ("gemm", "fused") for name in ("threshold", "enable", "alarm")))
+JUDGE = ("threshold", "enable", "alarm", "small_threshold", "frequent", "deviations")
+"""What every check unit judges with, behind the prefix of its registers."""
+
+ALWAYS = (*SEQUENCER, *(f"{prefix}_{name}" for prefix in ("gemm", "fused", "rowsum", "softmax") for name in JUDGE))
 """Registers that count as live in every cycle."""
 
 Bools = NDArray[np.bool_]
@@ -47,9 +51,13 @@ def windows(machine: GemmMachine, n_keys: int) -> dict[str, tuple[Window, ...]]:
             for name, age in (("x_in", 2), ("scaled", 3))}
     exps = {name: (Window("softmax", again + age, again + age + n - 1, 0, again + age),)
             for name, age in (("ds", 3), ("allow", 3), ("p", 4), ("p_out", 5))}
-    found: dict[str, tuple[Window, ...]] = {**both, **exps,
-             "bound": (Window("softmax", 1, again + n + 1),), "m": (Window("softmax", 1, again + n + 1),),
-             "seen": (Window("softmax", 1, n + 2),), "l": (Window("softmax", 1, again + n + 4),)}
+    watched = () if machine.softmax is None else machine.softmax.which
+    out = again + n + 4  # step in which the sum of a row goes to SRAM; what is judged then is read until then
+    masks = (Window("softmax", 1, out if "sum" in watched else again + n + (3 if "mask" in watched else 1)),)
+    found: dict[str, tuple[Window, ...]] = {**both, **exps, "bound": masks, "first": masks,
+             "m": (Window("softmax", 1, out if "max" in watched else again + n + 1),),
+             "seen": (Window("softmax", 1, n + 2),), "l": (Window("softmax", 1, out),),
+             "softmax_excess": (Window("softmax", 1, out + 1, 1),), "softmax_m": (Window("softmax", 1, out),)}
     lead, d, words = 2 if machine.reciprocal else 1, machine.head_dim, machine.fused_words
     scan = lead + d + words + 2  # step in which lane 0 is added to the fused check's sums
     found["x_in"] += (Window("divide", lead + 1, lead + d + words, 0, lead + 1),)
@@ -69,8 +77,8 @@ def encoder_work(machine: GemmMachine, timing: GemmTiming, phase: str) -> tuple[
         return machine.head_dim, machine.fused_words, timing.n_keys
     _, which, side = phase.split("_")
     product = timing.products[which]
-    assert machine.gemm is not None
-    return product.cols if side == "rows" else product.p_group, machine.gemm.words, product.k
+    group = product.cols if side == "rows" else product.p_group
+    return group, machine.encoder_check(phase).words, product.k
 
 
 def live(machine: GemmMachine, timing: GemmTiming, name: str, element: Ints, cycle: Ints) -> Bools:
@@ -79,7 +87,7 @@ def live(machine: GemmMachine, timing: GemmTiming, name: str, element: Ints, cyc
     inside = (cycle >= 0) & (cycle < timing.head_cycles)
     if name in ALWAYS:
         return inside
-    if name == "scale" and not machine.plain:
+    if name in ("scale", "softmax_bound") and not machine.plain:
         return inside & (cycle < timing.by_name["softmax"].end)
     found = np.zeros(cycle.shape, dtype=bool)
     for phase in timing.program:
@@ -94,6 +102,9 @@ def _live_in(machine: GemmMachine, timing: GemmTiming, phase: Phase, name: str, 
              step: Ints) -> Bools:
     none = np.zeros(part.shape, dtype=bool)
     if phase.name in ("softmax", "divide"):
+        if name in ("softmax_residual", "softmax_limit"):
+            lane = step - (2 * timing.n_keys + 9)
+            return (phase.name == "softmax") & (lane >= 0) & (part * machine.lanes + lane < timing.n_queries)
         if name in ("fused_pred", "fused_act", "fused_residual", "fused_limit"):
             return _live_sums(machine, phase, name, part, step) if phase.name == "divide" else none
         for window in windows(machine, timing.n_keys).get(name, ()):
@@ -106,9 +117,10 @@ def _live_in(machine: GemmMachine, timing: GemmTiming, phase: Phase, name: str, 
     if phase.name.endswith("_drain"):
         local = local + timing.by_name[phase.name.removesuffix("_drain")].cycles
     product = phase.name.removesuffix("_drain")
-    if not machine.checks(product) or not name.startswith(("row_", "col_", "fix_")):
-        return none
-    return _live_edge(machine, timing, product, name, element, local)
+    for check in machine.array_checks:
+        if product in check.products and name in check.edge_fields:
+            return _live_edge(check, timing.products[product], check.edge_fields[name], element, local)
+    return none
 
 
 def _live_sums(machine: GemmMachine, phase: Phase, name: str, part: Ints, step: Ints) -> Bools:
@@ -126,7 +138,8 @@ def _live_encoder(machine: GemmMachine, timing: GemmTiming, phase: Phase, name: 
                   step: Ints) -> Bools:
     prefix, _, what = name.partition("_")
     group, words, k_size = encoder_work(machine, timing, phase.name)
-    if prefix != ("fused" if phase.name == "encode_v" else "gemm") or what not in ("in", "acc", "word"):
+    own = "fused" if phase.name == "encode_v" else machine.encoder_check(phase.name).prefix
+    if prefix != own or what not in ("in", "acc", "word"):
         return np.zeros(part.shape, dtype=bool)
     k = part % -(-k_size // machine.lanes) * machine.lanes + element
     holds: Bools
@@ -139,14 +152,12 @@ def _live_encoder(machine: GemmMachine, timing: GemmTiming, phase: Phase, name: 
     return holds & (k < k_size)
 
 
-def _live_edge(machine: GemmMachine, timing: GemmTiming, which: str, name: str, element: Ints, local: Ints) -> Bools:
+def _live_edge(check: GemmCheck, product: Product, name: str, element: Ints, local: Ints) -> Bools:
     """Data is live while what it belongs to is summed and compared; tags, and what a correction goes by, all the
-    time."""
-    product, gemm = timing.products[which], machine.gemm
-    assert gemm is not None
+    time. name: of the field of the edge."""
     if name in ("row_valid", "col_valid") or name.startswith("fix_"):
         return np.ones(local.shape, dtype=bool)
-    behind = product.cols + gemm.words
+    behind = product.cols + check.words
     stages: dict[str, Any] = {
         "row_act": element, "row_pred": product.cols + element, "row_hold": product.cols + element,
         "row_residual": behind, "row_limit": behind, "col_act": element, "col_pred": element}

@@ -7,7 +7,7 @@
 | `encode_qk_columns`, `encode_pv_columns` | row groups · ⌈K/W⌉ | R (`os`) or all p, + 1 + 2s |
 | `qk`, `pv` | folds | cycles of a fold |
 | `qk_drain`, `pv_drain` | 1 | 3 |
-| `softmax` | ⌈Nq/W⌉ | 2N + 8 |
+| `softmax` | ⌈Nq/W⌉ | 2N + 8; softmax invariants: 2N + 9 + W |
 | `divide` | ⌈Nq/W⌉ | d + 3, one more with reciprocals; fused check: d + f + W + 5 |
 
 A plain product has `qk`, its encoders and its drain only; `gemm_plain` has its steps for the memory system.
@@ -84,6 +84,12 @@ def encode_steps(group: int, words: int) -> int:
     return group + 1 + 2 * words
 
 
+def softmax_steps(machine: GemmMachine, n_keys: int) -> int:
+    """Cycles of a block of the softmax; with the unit that watches it, the lanes are judged one after the other
+    behind."""
+    return 2 * n_keys + 8 + (0 if machine.softmax is None else machine.lanes + 1)
+
+
 def divide_steps(machine: GemmMachine) -> int:
     """Cycles of a block of the divide pass."""
     lead = 2 if machine.reciprocal else 1
@@ -97,7 +103,7 @@ def _shape(machine: GemmMachine, name: str, products: dict[str, Product], n_quer
     """(parts, steps) of a phase."""
     blocks = -(-n_queries // machine.lanes)
     if name == "softmax":
-        return blocks, 2 * n_keys + 8
+        return blocks, softmax_steps(machine, n_keys)
     if name == "divide":
         return blocks, divide_steps(machine)
     if name == "encode_v":
@@ -108,9 +114,8 @@ def _shape(machine: GemmMachine, name: str, products: dict[str, Product], n_quer
         return 1, DRAIN
     _, which, side = name.split("_")
     product = products[which]
-    assert machine.gemm is not None
     groups, size = (product.q_groups, product.cols) if side == "rows" else (product.p_groups, product.p_group)
-    return groups * -(-product.k // machine.lanes), encode_steps(size, machine.gemm.words)
+    return groups * -(-product.k // machine.lanes), encode_steps(size, machine.encoder_check(name).words)
 
 
 def gemm_program(machine: GemmMachine, n_queries: int, n_keys: int) -> tuple[tuple[Phase, ...], dict[str, Product]]:
@@ -180,7 +185,7 @@ def _steps(machine: GemmMachine, phase: Phase, products: dict[str, Product], n_q
 
 
 def encoded(name: str, flow: str) -> str:
-    """The tensor that a phase of the gemm unit's encoder reads."""
+    """The tensor that a phase of an encoder for the array reads."""
     _, product, side = name.split("_")
     left, right = ("q", "k") if product == "qk" else ("p", "v")
     along_columns = side == "rows"

@@ -10,7 +10,7 @@ import numpy as np
 from accel_sim.config.gemm import GemmArchitecture
 from accel_sim.engines.job import Job, make_job
 from accel_sim.machines.gemm import GemmMachine
-from gemm.draw import FORMATS, gemm_unit, operands
+from gemm.draw import FORMATS, gemm_unit, operands, with_policies
 
 
 def plain_machine(k: int, units: tuple[Any, ...] = (), **options: Any) -> GemmMachine:
@@ -33,10 +33,11 @@ def matrix(rng: np.random.Generator, shape: tuple[int, int], machine: GemmMachin
     return operands(rng, shape, machine)
 
 
-def plain_job(machine: GemmMachine, m: int, n: int, rng: np.random.Generator, limit: float = float("nan")) -> Job:
-    """A (M × K) and B (K × N) of random operands."""
+def plain_job(machine: GemmMachine, m: int, n: int, rng: np.random.Generator, limit: float = float("nan"),
+              policy: dict[str, float] | None = None) -> Job:
+    """A (M × K) and B (K × N) of random operands. policy: more limits, of a statistical threshold."""
     a, b = matrix(rng, (m, machine.head_dim), machine), matrix(rng, (n, machine.head_dim), machine)
-    return make_job(machine, a, b, np.zeros((n, 0))).with_limits({"gemm": limit})
+    return make_job(machine, a, b, np.zeros((n, 0))).with_limits({"gemm": limit} | (policy or {}))
 
 
 def random_plain(seed: int) -> tuple[GemmMachine, Job]:
@@ -53,9 +54,14 @@ def random_plain(seed: int) -> tuple[GemmMachine, Job]:
         sides = one("rows", "columns", "both")
         units = (gemm_unit(("qk", "pv"), sides, sides == "both" and rng.random() < 0.6, int(rng.integers(1, 4)),
                            "absolute" if whole else one("absolute", "relative")),)
+    limits = {"gemm": 1.0}
+    with_policies(list(units), limits, np.random.default_rng([seed, 1]))
     machine = plain_machine(
         int(rng.integers(1, 9)), units, rows=int(rng.integers(1, 6)), cols=int(rng.integers(1, 6)),
         dataflow=one("os", "ws", "is"), vector_lanes=int(rng.integers(1, 5)), formats=formats,
         subnormals="keep" if whole else one("keep", "flush"))
-    return machine, plain_job(machine, int(rng.integers(1, 11)), int(rng.integers(1, 11)), rng,
-                              float(rng.integers(3)) if whole else float(10.0 ** rng.uniform(-3, 0.5)))
+    m, n = int(rng.integers(1, 11)), int(rng.integers(1, 11))
+    limit = float(rng.integers(3)) if whole else float(10.0 ** rng.uniform(-3, 0.5))
+    if "gemm.small" in limits:
+        limits["gemm.small"] = np.floor(limit / 2) if whole else float(np.float32(limit * limits["gemm.small"]))
+    return machine, plain_job(machine, m, n, rng, limit, {k: float(x) for k, x in limits.items() if k != "gemm"})
