@@ -215,13 +215,6 @@ def outputs_again(query: Any, tile: Any, start: Any, first: Any, x: Any, n: Any,
 
 
 @inner
-def masked_again(j: Any, kind: Any, at: Any, changed: Any, start: Any, allowed: Any) -> Any:
-    """Whether key j of a tile is masked for a query that may see keys from start to allowed, under an edit."""
-    lowest = changed if kind == LOWER and j >= at else start
-    return j >= (changed if kind == LIMIT and j >= at else allowed) or j < lowest
-
-
-@inner
 def tile_again(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any, k: Any, x: Any, n: Any, t: Any,
                f: Any, w: Any) -> Any:
     """(Δm, row sum, new maximum, old maximum, which outputs are others): the tile of a query under an edit, its outputs
@@ -268,10 +261,13 @@ def tile_again(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any
         elif not scores_again(query, tile, kind, row, at, changed, k, x, n, f, w):
             return delta, total, new, old, NO_DIMENSION
         new = before
+        # From key `at` on, where the bound or the first key is another.
+        allowed_on = changed - first if kind == LIMIT else allowed
+        start_on = changed - first if kind == LOWER else start
         for j in range(n):
             if kind == NEW and j == at:
                 new = noted(new, k, w)
-            if not masked_again(j, kind, at, changed - first, start, allowed):
+            if (start_on if j >= at else start) <= j < (allowed_on if j >= at else allowed):
                 new = maximum(quiet(new, f.sum), quiet(w.s[j] if j < last - first else w.beyond[0], f.sum))
         if kind == NEW and at == n:
             new = noted(new, k, w)
@@ -280,10 +276,10 @@ def tile_again(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: Any
         delta = difference(before, new, f)
         kept = same_bits(new, golden)
         for j in range(n):
-            masked = masked_again(j, kind, at, changed - first, start, allowed)
             here = j < last - first
             if kept and kind != LIMIT and kind != LOWER and (not here or same_bits(w.s[j], x.s[query, first + j])):
                 continue
+            masked = not (start_on if j >= at else start) <= j < (allowed_on if j >= at else allowed)
             p = weight(put_back(w.s[j] if here else w.beyond[0], masked, f), minus, t, f)
             different = different or not same_bits(p, w.p[j])
             w.p[j] = p

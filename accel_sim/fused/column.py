@@ -94,8 +94,18 @@ def weight(low: Any, minus: Any, t: Any, f: Any) -> Any:
 @inner
 def weights(p: Any, s: Any, minus: Any, start: Any, allowed: Any, t: Any, f: Any) -> None:
     """p[j] = weight of score s[j] of a tile."""
-    for j in range(s.shape[0]):
-        p[j] = weight(put_back(s[j], j >= allowed or j < start, f), minus, t, f)
+    n = s.shape[0]
+    begin = min(max(start, 0), n)
+    end = max(begin, min(allowed, n))
+    for j in range(begin, end):
+        p[j] = weight(put_back(s[j], False, f), minus, t, f)
+    if end - begin == n:
+        return
+    masked = weight(-np.inf, minus, t, f)  # the same of every masked key
+    for j in range(begin):
+        p[j] = masked
+    for j in range(end, n):
+        p[j] = masked
 
 
 @inner
