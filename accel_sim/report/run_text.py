@@ -114,6 +114,8 @@ def _unit(unit: Mapping[str, Any]) -> str:
     said = [unit["kind"]]
     if "granularity" in unit:
         said.append(f"compares once a {unit['granularity'].replace('_', ' ')}")
+    if unit["kind"] == "softmax_invariants":
+        said.append(f"watches {', '.join(unit['which'])}")
     text = ", ".join(said)
     if "shares" in unit:
         own = [signal for signal, shared in unit["shares"].items() if not shared]

@@ -27,6 +27,12 @@ MACHINES = {
         "faults.register_format": {"state": "bf16", "score": "bf16"},
     },
     "unprotected": {"checker.units": []},
+    "units that only look": {
+        "checker.units": [
+            {"kind": "score_rowsum", "threshold": {"kind": "statistical"}},
+            {"kind": "softmax_invariants", "which": ["sum", "max", "mask", "score"]},
+        ],
+    },
 }
 
 
