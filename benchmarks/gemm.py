@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from gemm.draw import fused_unit, gemm_unit, job_for, machine_with
+from gemm.draw import fused_unit, gemm_unit, job_for, machine_with, rowsum_unit, softmax_unit
 from timing import best
 
 from accel_sim.engines.replay.types import FALL_BACK
@@ -33,8 +33,11 @@ DESIGNS: dict[str, tuple[Any, ...]] = {
     "no check": (), "gemm rows": (gemm_unit(),), "fused_output": (fused_unit(),),
     "gemm rows + fused_output": (gemm_unit(), fused_unit()),
     "gemm both + correct": (gemm_unit(sides="both", correct=True),),
+    "gemm both, statistical": (gemm_unit(sides="both", threshold="statistical", frequent=4),),
+    "score_rowsum": (rowsum_unit(),), "softmax_invariants": (softmax_unit(),),
 }
-LIMITS = {"gemm": 0.05, "fused_output": 0.01}
+LIMITS = {"gemm": 0.05, "gemm.small": 0.05 / 16, "gemm.frequent": 4.0, "fused_output": 0.01, "score_rowsum": 0.05,
+          "softmax_invariants": 2.0**-7}
 
 
 def drawn(machine: GemmMachine, cycles: int, count: int) -> tuple[np.ndarray, ...]:

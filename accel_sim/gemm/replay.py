@@ -408,11 +408,12 @@ class ReplayGemm:
         out.old_value[i], out.new_value[i] = old, new
         table = self._kept.table
         later = (table[:, 5] == unit) & (table[:, 0] > cycle)
-        if relative or (check is not None and check.correct):
-            out.status[i] = FALL_BACK
-            return
         table = table.copy()
         table[later, 2] = quiet(new, self.given.rules.checker)
+        # A limit that others scale, and alarms that correct something, are more than these lines tell.
+        if relative or (check is not None and check.correct and judge(table, self.given.policies).alarm_cycle):
+            out.status[i] = FALL_BACK
+            return
         out.residual[i], out.limit[i] = _telling(table)
         self._raise(i, table, out)
 
