@@ -173,13 +173,10 @@ def test_records_are_those_of_the_stepped_engine_whatever_the_limits_are(granula
         assert_same_records(assemble(config, measure=False), 400)
 
 
-@pytest.mark.parametrize(("unit", "message"), [
-    ({"kind": "fused_output", "granularity": "key_tile"}, "not with granularity key_tile"),
-    ({"kind": "invariants"}, "a lanes machine has no statistical threshold of invariants"),
-])  # fmt: skip
-def test_what_cannot_count_refuses_a_statistical_threshold(unit, message):
-    with pytest.raises(ConfigError, match=message):
-        load_config("tiny").changed({"checker.units": [{**unit, "threshold": "statistical"}]})
+def test_scans_and_the_rtl_refuse_a_statistical_threshold():
+    with pytest.raises(ConfigError, match="not with granularity key_tile"):
+        load_config("tiny").changed(
+            {"checker.units": [{"kind": "fused_output", "granularity": "key_tile", "threshold": "statistical"}]})
     config = load_config("tiny").changed({"checker.units": [{"kind": "fused_output", "threshold": "statistical"}]})
     with pytest.raises(ConfigError, match=r"units\.0\.threshold\.kind.*the RTL counts no deviations"):
         check_expressible(config)

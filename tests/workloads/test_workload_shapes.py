@@ -160,7 +160,7 @@ def test_one_query_decodes_against_all_keys_of_its_group() -> None:
     ({"heads": 2, "kv_heads": 4}, "workload.kv_heads", "a multiple of kv_heads (got 2 heads, 4 kv_heads)"),
     ({"heads": 60_000, "layers": 2}, "workload.layers", "heads x layers must be at most 65536 (got 60000 x 2)"),
     ({"mask": {"window": 4}}, "workload.mask.window", "it needs causal: true"),
-    ({"mask": {"window": 4, "causal": True}}, "workload.mask.window", "a lanes machine has no sliding window"),
+    ({"mask": {"window": 4, "causal": True}}, "workload.mask.window", "needs architecture.sliding_window: true"),
 ])
 def test_shapes_that_cannot_be_are_refused_by_name(keys: dict[str, Any], key: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
