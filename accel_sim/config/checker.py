@@ -204,6 +204,12 @@ class SoftmaxInvariantsUnit(Section):
         description="How far a violation may go: rounding can cause a little of one.",
     )
 
+    def clashes(self) -> Iterator[Clash]:
+        if self.threshold.kind in ("relative", "bound"):
+            message = (f"a violation is measured against nothing, so its threshold is absolute, calibrated or "
+                       f"statistical (got {self.threshold.kind})")
+            yield Clash(("threshold.kind",), message)
+
 
 class OutputUnitSection(Section):
     """What all check units on the output buffer state: each has a `kind` of its own (docs/output-units.md)."""

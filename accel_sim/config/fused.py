@@ -120,15 +120,10 @@ class FusedArchitecture(Section):
         if unit.kind == "gemm":
             yield Clash(("unit.kind",), "a fused machine has no products of their own to check: use fused_output")
         if unit.kind == "score_rowsum":
-            yield Clash(("unit.kind",), f"a fused machine has no {unit.kind}")
-        if unit.kind == "softmax_invariants":
-            if "mask" in unit.which:
-                message = "weights never leave the PEs of a fused machine, so which may be sum, max and score, not mask"
-                yield Clash(("unit.which",), message)
-            if unit.threshold.kind in ("relative", "bound"):
-                message = (f"softmax_invariants has nothing to be {unit.threshold.kind} to: use absolute, calibrated "
-                           "or statistical")
-                yield Clash(("unit.threshold.kind",), message)
+            yield Clash(("unit.kind",), "a fused machine has no score_rowsum: one more key would have to be streamed")
+        if unit.kind == "softmax_invariants" and "mask" in unit.which:
+            message = "weights never leave the PEs of a fused machine, so which may be sum, max and score, not mask"
+            yield Clash(("unit.which",), message)
         if unit.kind != "fused_output":
             return
         if unit.granularity == "key_tile":

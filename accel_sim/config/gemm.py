@@ -104,10 +104,6 @@ class GemmArchitecture(Section):
 
     def refuses(self, unit: Any) -> Iterator[Clash]:
         """What this machine cannot have of a check unit; keys of the unit begin with `unit.`."""
-        if unit.kind == "softmax_invariants" and unit.threshold.kind in ("relative", "bound"):
-            message = (f"softmax_invariants measures how far a violation goes, and against nothing: its threshold is "
-                       f"absolute, calibrated or statistical (got {unit.threshold.kind})")
-            yield Clash(("unit.threshold.kind",), message)
         if unit.kind != "fused_output":
             return
         if unit.granularity == "key_tile":

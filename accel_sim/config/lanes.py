@@ -91,11 +91,6 @@ class LanesArchitecture(Section):
         """What this machine cannot have of a check unit; keys of the unit begin with `unit.`, others at the root."""
         if unit.kind == "gemm":
             yield Clash(("unit.kind",), "a lanes machine has no products of matrices to check: use fused_output")
-        limit = getattr(getattr(unit, "threshold", None), "kind", None)
-        if unit.kind == "softmax_invariants" and limit in ("relative", "bound"):
-            message = (f"how far an invariant may be violated is a number of its own: {limit} means nothing there; "
-                       f"allowed: absolute, calibrated, statistical")
-            yield Clash(("unit.threshold.kind",), message)
         if unit.kind == "score_rowsum" and unit.columns > 1:
             message = "a lanes machine keeps the sum of the keys in the checker format: columns must be 1"
             yield Clash(("unit.columns",), message)

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from accel_sim.checkers.score_bound import score_bound
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_log import COMPARISON_COLUMNS
 from accel_sim.engines.lanes_step import (
@@ -24,6 +23,7 @@ from accel_sim.engines.lanes_step import (
 )
 from accel_sim.engines.result import Policy
 from accel_sim.machines.lanes import LanesMachine
+from accel_sim.machines.score_bound import score_bound
 from accel_sim.numerics.dot import fused_digits
 from accel_sim.numerics.exp import exp_pwl_table
 from accel_sim.numerics.formats import FORMATS

@@ -14,7 +14,7 @@ from accel_sim.fused.arithmetic import tables
 from accel_sim.fused.invariants import OwnSlots
 from accel_sim.fused.step import COMPARISON_COLUMNS, HEAD, QUERY_BLOCK, Around, Shape, Slots
 from accel_sim.machines.fused import WATCH_SCORE, FusedMachine
-from accel_sim.numerics.rounding import round_to
+from accel_sim.machines.score_bound import score_bound
 
 AT_RESET = {"new_max": -np.inf, "old_max": -np.inf, "enable": 1.0, "softmax_m": -np.inf, "softmax_enable": 1.0}
 """Registers that are not zero at reset, but for the configuration of the head."""
@@ -79,20 +79,11 @@ def first_keys(machine: FusedMachine, job: Any) -> NDArray[np.int64]:
     return first
 
 
-def score_bound(machine: FusedMachine, job: Any) -> float:
-    """The largest |q| times the largest |k| of the head, in binary64, raised by 2⁻⁶ of it and rounded to the checker
-    format: what no score's magnitude may exceed; 0 where scores are not watched."""
+def bound_of_scores(machine: FusedMachine, job: Any) -> float:
+    """What `softmax_bound` is loaded with: compare units see scores unscaled. 0 where they are not watched."""
     if not machine.watch & WATCH_SCORE:
         return 0.0
-    longest = []
-    with np.errstate(invalid="ignore", over="ignore"):
-        for rows in (job.q, job.k):
-            squares = np.zeros(rows.shape[0])
-            for dim in range(rows.shape[1]):  # in this order on every CPU
-                squares += np.asarray(rows[:, dim], dtype=np.float64) ** 2
-            longest.append(float(np.sqrt(squares).max()))
-        limit = np.float64(longest[0]) * longest[1] * (1 + 2.0**-6)
-    return float(round_to(float(limit), machine.formats["checker"].rounding(machine.subnormals)))
+    return score_bound(job.q, job.k, machine.formats["checker"], scaled=False)
 
 
 def around(machine: FusedMachine, job: Any) -> Around:
@@ -110,7 +101,7 @@ def around(machine: FusedMachine, job: Any) -> Around:
         in_accumulator=constants.in_accumulator,
         operand_scale=constants.scale,
         sum_scale=constants.scale_sum,
-        score_bound=score_bound(machine, job),
+        score_bound=bound_of_scores(machine, job),
         comparisons=np.zeros((most, COMPARISON_COLUMNS)),
         left=np.zeros(n),
         above=np.zeros(n),
@@ -145,7 +136,7 @@ def initial_state(machine: FusedMachine, job: Any) -> NDArray[np.float64]:
         "last_key_tile": -(-job.k.shape[0] // machine.size) - 1,
         "last_query_tile": -(-job.q.shape[0] // machine.size) - 1,
         "threshold": limit_of(job, "fused_output"),
-        "softmax_bound": score_bound(machine, job),
+        "softmax_bound": bound_of_scores(machine, job),
         "softmax_keys": job.k.shape[0],
         "softmax_threshold": limit_of(job, "softmax_invariants"),
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from accel_sim.engines.result import Comparison, RunResult, first_alarm
 from accel_sim.fused.arithmetic import Rules, chords, log2e_over_sqrt, rules, tagged
-from accel_sim.fused.build import allowed_keys, first_keys, in_order, limit_of, policy_of, score_bound
+from accel_sim.fused.build import allowed_keys, bound_of_scores, first_keys, in_order, limit_of, policy_of
 from accel_sim.fused.column import (
     Constants,
     accumulate_row,
@@ -199,7 +199,7 @@ def golden_values(machine: FusedMachine, job: Any) -> Values:
         total=per_tile[2], value=np.zeros((n_queries, tiles, n + c)), a=per_tile[3], l=per_tile[4],
         o=np.zeros((n_queries, tiles, n + c)), inverse=np.zeros(n_queries), out=np.zeros((n_queries, n + c)),
         root=np.zeros((blocks, n + c)),
-        watched=watched(machine.watch, score_bound(machine, job), n_queries, n_keys, tiles),
+        watched=watched(machine.watch, bound_of_scores(machine, job), n_queries, n_keys, tiles),
     )
     f = rules(machine)
     run_queries(x, np.zeros(n), n, constants(machine), f)

@@ -22,7 +22,8 @@ from accel_sim.machines.gemm import GemmMachine
 from accel_sim.machines.gemm_layout import Product
 from accel_sim.machines.gemm_timing import GemmTiming, Phase
 from accel_sim.machines.lanes import bits_for
-from accel_sim.numerics.rounding import quiet, round_to
+from accel_sim.machines.score_bound import score_bound
+from accel_sim.numerics.rounding import quiet
 
 Floats = NDArray[np.float64]
 
@@ -73,14 +74,8 @@ class Setting:
 
     @cached_property
     def score_bound(self) -> float:
-        """What `softmax_bound` is loaded with: the largest |q| times the largest |k| over √d in binary64, a 64th more,
-        rounded to the checker's format. A NaN, or more than the format has, gives its largest value."""
-        with np.errstate(all="ignore"):
-            lengths = [np.sqrt(np.cumsum(np.square(x), axis=1)[:, -1]).max() for x in (self.job.q, self.job.k)]
-            bound = float(lengths[0] * lengths[1] / np.sqrt(np.float64(self.sizes.head_dim)) * (1 + 2.0**-6))
-        checker = self.machine.formats["checker"]
-        most = float(checker.max_finite)
-        return float(round_to(bound if bound <= most else most, checker.rounding()))
+        """What `softmax_bound` is loaded with."""
+        return score_bound(self.job.q, self.job.k, self.machine.formats["checker"])
 
     @property
     def comparisons(self) -> int:

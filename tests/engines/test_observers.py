@@ -7,7 +7,6 @@ import pytest
 
 from accel_sim.assembly import assemble
 from accel_sim.checkers.bound import rowsum_bound
-from accel_sim.checkers.score_bound import score_bound
 from accel_sim.config import ConfigError, load_config
 from accel_sim.engines.golden import run_golden
 from accel_sim.engines.job import make_job
@@ -15,6 +14,7 @@ from accel_sim.engines.result import RunResult, first_alarm
 from accel_sim.faults.fault import Fault
 from accel_sim.machines.lanes import LanesMachine
 from accel_sim.machines.lanes_schedule import occupant
+from accel_sim.machines.score_bound import score_bound
 from accel_sim.numerics.arithmetic import add, mul, sub, tree_sum
 from accel_sim.numerics.rounding import quiet, round_to
 from engines.draw import (
@@ -186,8 +186,8 @@ def test_row_sums_can_be_limited_by_that_bound():
 
 
 @pytest.mark.parametrize(("unit", "field", "says"), [
-    ({"kind": "softmax_invariants", "threshold": {"kind": "relative", "value": 0.1}}, "threshold", "means nothing"),
-    ({"kind": "softmax_invariants", "threshold": {"kind": "bound"}}, "threshold", "means nothing"),
+    ({"kind": "softmax_invariants", "threshold": {"kind": "relative", "value": 0.1}}, "threshold", "measured against nothing"),
+    ({"kind": "softmax_invariants", "threshold": {"kind": "bound"}}, "threshold", "measured against nothing"),
     ({"kind": "score_rowsum", "columns": 2}, "columns", "must be 1"),
 ])  # fmt: skip
 def test_what_such_a_unit_cannot_have_is_refused(unit, field, says):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from accel_sim.checkers.score_bound import score_bound
 from accel_sim.engines.clock import Clock
 from accel_sim.engines.job import Job
 from accel_sim.engines.lanes_log import allowed_by
 from accel_sim.engines.observers.step import beyond, masks, worst
 from accel_sim.engines.result import Comparison
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
+from accel_sim.machines.score_bound import score_bound
 from accel_sim.numerics.arithmetic import add, maximum, mul, mul_vv, sub, tree_level
 from accel_sim.numerics.jit import kernel
 from accel_sim.numerics.rounding import quiet, round_to

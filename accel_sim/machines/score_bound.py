@@ -24,8 +24,10 @@ def largest_square(x: np.ndarray) -> float:
     return largest
 
 
-def score_bound(q: np.ndarray, k: np.ndarray, checker: Format) -> float:
-    """Bound of |s| = |q·k|/√d over the queries q (Nq, d) and keys k (N, d) of a head, both float64: in binary64, larger
-    by the margin, then in the checker format (its largest value at most)."""
-    norms = np.sqrt(largest_square(q)) * np.sqrt(largest_square(k)) / np.sqrt(np.float64(q.shape[1]))
-    return float(round_to(min(float(norms) * MARGIN, checker.max_finite), checker.rounding()))
+def score_bound(q: np.ndarray, k: np.ndarray, checker: Format, scaled: bool = True) -> float:
+    """Bound of |s| over the queries q (Nq, d) and keys k (N, d) of a head, both float64, where s = q·k/√d (scaled) or
+    q·k: in binary64, larger by the margin, then in the checker format (its largest value at most)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.sqrt(largest_square(q)) * np.sqrt(largest_square(k))
+        bound = float(norms / np.sqrt(np.float64(q.shape[1])) if scaled else norms) * MARGIN
+    return float(round_to(bound if bound <= checker.max_finite else checker.max_finite, checker.rounding()))
