@@ -78,10 +78,10 @@ def rows() -> Iterator[Row]:
                       [fused_output(granularity="query_block", threshold=STATISTICAL)])
             yield Row(config, "score_rowsum", [rowsum])
             yield Row(config, "softmax_invariants", [SOFTMAX])
+            yield Row(config, "invariants", [{"kind": "invariants"}])
             yield Row(config, "fused_output + score_rowsum + softmax_invariants", [fused_output(), rowsum, SOFTMAX])
         if config == "fused-d32":
             yield Row(config, "softmax_invariants", [{**SOFTMAX, "which": ["sum", "max", "score"]}])
-        yield Row(config, "invariants", [{"kind": "invariants"}])
         for kind in ("parity", "secded", "dmr", "tmr"):
             yield Row(config, kind, [{"kind": kind}])
         yield Row(config, "fused_output + parity of control",

@@ -147,7 +147,7 @@ def test_the_example_installs_with_pip(tmp_path):
 
 def test_an_unknown_kind_lists_built_in_and_installed_ones(example):
     told = refusal(["column_sun"])
-    assert "must be fused_output, gemm, invariants" in told and ", or an installed one: column_sum (got" in told
+    assert "must be fused_output, gemm, score_rowsum, softmax_invariants, invariants" in told and ", or an installed one: column_sum (got" in told
     assert 'did you mean "column_sum"?' in told
     assert "column_sum" not in json.dumps(schema()) + reference_markdown()
 
@@ -161,7 +161,7 @@ def test_errors_inside_an_installed_section_name_their_key(example):
 
 def test_a_unit_without_a_magnitude_has_no_relative_threshold():
     told = refusal([{"kind": "invariants", "threshold": {"kind": "relative", "value": 0.1}}])
-    assert told == "checker.units.0.threshold.kind: invariants has no magnitude to take a fraction of: use absolute or calibrated"
+    assert told == "checker.units.0.threshold.kind: invariants has no magnitude to take a fraction of: use absolute, calibrated or statistical"
 
 
 def test_no_rounding_bound_is_made_up_for_a_unit():
