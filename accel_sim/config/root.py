@@ -101,10 +101,23 @@ class Config(Section):
         yield from self._workload_clashes()
         yield from self._register_format_clashes()
         yield from self._memory_clashes()
+        yield from self._repeated_sums()
         for index, unit in enumerate(self.checker.units):
             for clash in self.architecture.refuses(unit):
                 keys = (key.replace("unit.", f"checker.units.{index}.", 1) for key in clash.keys)
                 yield Clash(tuple(keys), clash.message)
+
+    def _repeated_sums(self) -> Iterator[Clash]:
+        """Sums of scores that the gemm unit forms already: along the array's lines, or along its columns with `is`."""
+        arch, at = self.architecture, {unit.kind: index for index, unit in enumerate(self.checker.units)}
+        if not isinstance(arch, GemmArchitecture) or not {"gemm", "score_rowsum"} <= at.keys():
+            return
+        gemm, side = self.checker.units[at["gemm"]], "columns" if arch.dataflow == "is" else "rows"
+        if isinstance(gemm, GemmUnit) and "qk" in gemm.products and gemm.sides in (side, "both"):
+            key = f"checker.units.{at['score_rowsum']}"
+            message = (f"score_rowsum forms the sums that the gemm unit has already with sides: {gemm.sides} of qk "
+                       f"(dataflow {arch.dataflow}): leave one of them out")
+            yield Clash((f"{key}.kind", key), message)
 
     def _memory_clashes(self) -> Iterator[Clash]:
         if self.architecture.kind != "lanes":
@@ -170,6 +183,10 @@ class Config(Section):
 
     def _register_format_clashes(self) -> Iterator[Clash]:
         stored_formats = self.faults.register_format
+        if stored_formats is not None and isinstance(self.architecture, GemmArchitecture):
+            message = "the registers of a gemm machine have the formats of its arithmetic"
+            yield Clash(("faults.register_format",), message)
+            return
         for role in ROLES if stored_formats is not None else ():
             stored, arithmetic = getattr(stored_formats, role), getattr(self.architecture.formats, role)
             if stored is not None and not covers(arithmetic, stored):

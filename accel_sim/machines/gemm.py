@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from accel_sim.config.errors import ConfigError
 from accel_sim.machines.gemm_layout import Product
 from accel_sim.machines.integers import format_named
 from accel_sim.machines.inventory import Inventory, Register
@@ -94,11 +93,7 @@ class SoftmaxCheck:
 
 
 class GemmMachine(ProgramMachine):
-    """The machine that a config describes.
-
-    Raises ConfigError for what the config's sections cannot know: stored formats of registers, or a granularity that
-    this machine has not.
-    """
+    """The machine that a config describes. Raises nothing of its own: the config has been validated."""
 
     kind = "gemm"
     formula = "encode + product QK^T + 2 ceil(Nq/W) (N + 4) + product PV + divide, see docs/machines/gemm.md"
@@ -135,16 +130,11 @@ class GemmMachine(ProgramMachine):
             self.formula = self._plain_formula()
         elif self.softmax is not None:
             self.formula = self.formula.replace("2 ceil(Nq/W) (N + 4)", "ceil(Nq/W) (2 N + W + 9)")
-        stored = getattr(config.faults, "register_format", None)
-        if stored is not None and any(getattr(stored, role, None) for role in ROLES):
-            raise ConfigError("faults.register_format: the gemm machine's registers have the formats of its arithmetic")
 
     def _gemm(self, unit: Any) -> GemmCheck | None:
         if unit is None:
             return None
         sides = unit.sides
-        if self.plain and "qk" not in unit.products:
-            raise ConfigError("checker.units: a plain product is called qk; there is no pv")
         products = tuple(name for name in unit.products if name in self.product_names)
         return GemmCheck("gemm", products, sides in ("rows", "both"), sides in ("columns", "both"), int(unit.columns),
                          bool(unit.correct), unit.threshold.kind == "relative", _frequent(unit))
@@ -152,15 +142,6 @@ class GemmMachine(ProgramMachine):
     def _fused(self, unit: Any) -> FusedCheck | None:
         if unit is None:
             return None
-        if self.plain:
-            raise ConfigError("checker.units: fused_output watches the output of attention; a plain product has none")
-        if unit.granularity not in ("query_block", "head"):
-            raise ConfigError(f"checker.units: fused_output on the gemm machine compares once a query_block or a head, "
-                              f"not once a {unit.granularity}: no row is complete before the second product")
-        shares = getattr(unit, "shares", None)
-        if shares is not None and not all(getattr(shares, name) for name in ("score", "max", "exp", "sum")):
-            raise ConfigError("checker.units: fused_output on the gemm machine shares scores, maximum, exponentials "
-                              "and sum with the datapath; it watches the second product alone")
         return FusedCheck(int(unit.columns), unit.granularity == "query_block",
                           unit.threshold.kind == "relative", _frequent(unit))
 
@@ -168,20 +149,13 @@ class GemmMachine(ProgramMachine):
         """The sums over keys: along the lines of the array, but for `is`, whose columns are queries."""
         if unit is None:
             return None
-        if self.plain:
-            raise ConfigError("checker.units: score_rowsum watches the scores of attention; a plain product has none")
         rows = self.flow != "is"
-        if self.gemm is not None and "qk" in self.gemm.products and (self.gemm.rows if rows else self.gemm.columns):
-            raise ConfigError(f"checker.units: score_rowsum forms the sums that the gemm unit has already with "
-                              f"{'rows' if rows else 'columns'} of qk (dataflow {self.flow}): leave one of them out")
         return GemmCheck("score_rowsum", ("qk",), rows, not rows, int(unit.columns), False,
                          unit.threshold.kind == "relative", _frequent(unit))
 
     def _softmax(self, unit: Any) -> SoftmaxCheck | None:
         if unit is None:
             return None
-        if self.plain:
-            raise ConfigError("checker.units: softmax_invariants watches the softmax; a plain product has none")
         return SoftmaxCheck(tuple(unit.which), _frequent(unit))
 
     @property

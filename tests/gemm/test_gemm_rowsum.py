@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from accel_sim.config.errors import ConfigError
+from accel_sim.config import ConfigError, load_config
 from accel_sim.engines.result import Comparison
 from accel_sim.faults.fault import Fault
 from accel_sim.gemm.golden import golden
 from accel_sim.gemm.stepped import SteppedGemm
 from gemm.compare import differences
 from gemm.draw import fused_unit, gemm_unit, job_for, machine_with, rowsum_unit
-from gemm.draw_plain import plain_machine
 
 SMALL = {"operand": "fp8_e5m2", "score": "bf16", "exp": "bf16", "state": "bf16", "output": "bf16", "checker": "bf16"}
 LIMITS = {"gemm": 0.05, "score_rowsum": 0.05}
@@ -72,10 +71,11 @@ def test_it_sees_a_wrong_score_and_no_wrong_output(flow: str) -> None:
 
 def test_what_the_gemm_unit_sums_already_is_refused() -> None:
     for flow, sides in (("ws", "rows"), ("os", "both"), ("is", "columns"), ("is", "both")):
-        with pytest.raises(ConfigError, match="leave one of them out"):
-            machine_with((rowsum_unit(), gemm_unit(("qk",), sides)), dataflow=flow)
-    with pytest.raises(ConfigError, match="a plain product has none"):
-        plain_machine(4, (rowsum_unit(),))
+        units = ["score_rowsum", {"kind": "gemm", "products": ["qk"], "sides": sides}]
+        with pytest.raises(ConfigError, match=r"checker\.units\.0.*leave one of them out"):
+            load_config("tiny-gemm").changed({"architecture.dataflow": flow, "checker.units": units})
+    beside = ["score_rowsum", {"kind": "gemm", "products": ["qk"], "sides": "columns"}]
+    assert len(load_config("tiny-gemm").changed({"checker.units": beside}).checker.units) == 2
 
 
 OTHERS = [gemm_unit(("pv",), "rows", columns=1), gemm_unit(("pv",), "both", True, 3),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from accel_sim.config.errors import ConfigError
+from accel_sim.config import ConfigError, load_config
 from accel_sim.engines.job import make_job
 from accel_sim.faults.fault import Fault
 from accel_sim.gemm.golden import golden
@@ -17,7 +17,7 @@ from accel_sim.machines.gemm_registers import SEQUENCER
 from accel_sim.machines.gemm_timing import DRAIN, encode_steps
 from accel_sim.machines.program import check_program
 from gemm.compare import differences
-from gemm.draw import fused_unit, gemm_unit, random_fault
+from gemm.draw import gemm_unit, random_fault
 from gemm.draw_plain import INTEGERS, plain_job, plain_machine, random_plain
 
 FLOWS = ("os", "ws", "is")
@@ -202,10 +202,12 @@ def test_tiles_are_the_three_matrices_once_each(seed: int) -> None:
 
 
 def test_what_has_no_place_in_a_product_is_refused() -> None:
-    with pytest.raises(ConfigError, match="fused_output watches the output of attention"):
-        plain_machine(4, (fused_unit(),))
+    product = load_config("mlp-up")
+    for unit in ("fused_output", "score_rowsum", "softmax_invariants", "invariants"):
+        with pytest.raises(ConfigError, match=f"{unit} watches the output of attention"):
+            product.changed({"checker.units": [unit]})
     with pytest.raises(ConfigError, match="there is no pv"):
-        plain_machine(4, (gemm_unit(("pv",)),))
+        product.changed({"checker.units": [{"kind": "gemm", "products": ["pv"]}]})
     machine = plain_machine(4)
     with pytest.raises(ValueError, match="do not fit"):
         make_job(machine, np.zeros((2, 4)), np.zeros((3, 4)), np.zeros((3, 4)))

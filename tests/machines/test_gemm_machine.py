@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from gemm.draw import fused_unit, gemm_unit, job_for, machine_with, random_case
 
-from accel_sim.config.errors import ConfigError
+from accel_sim.config import ConfigError, load_config
 from accel_sim.config.gemm import GemmArchitecture
 from accel_sim.faults.fault import Fault
 from accel_sim.gemm.stepped import SteppedGemm
 from accel_sim.machines.folds import Folding, closed_formula
-from accel_sim.machines.gemm import GemmMachine
 from accel_sim.machines.program import check_program
 
 
@@ -179,11 +178,10 @@ def test_formats_of_score_and_state_must_agree() -> None:
 
 
 def test_what_the_machine_cannot_build_is_refused() -> None:
-    unit = fused_unit("key_tile")
-    with pytest.raises(ConfigError, match="query_block or a head"):
-        machine_with((unit,))
-    machine = machine_with()
-    config = machine.config
-    config.faults.register_format = type("Formats", (), {"score": "bf16"})()
-    with pytest.raises(ConfigError, match="register_format"):
-        GemmMachine(config)
+    tiny = load_config("tiny-gemm")
+    with pytest.raises(ConfigError, match=r"units\.0\.granularity.*a query_block or a head"):
+        tiny.changed({"checker.units": [{"kind": "fused_output", "granularity": "key_tile"}]})
+    with pytest.raises(ConfigError, match="shares score, max, exp and sum"):
+        tiny.changed({"checker.units": [{"kind": "fused_output", "shares": {"sum": False}}]})
+    with pytest.raises(ConfigError, match=r"register_format.*the formats of its arithmetic"):
+        tiny.changed({"faults.register_format": {"score": "bf16"}})
