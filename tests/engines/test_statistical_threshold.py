@@ -141,10 +141,11 @@ SMALL = {
 @pytest.mark.parametrize(("kind", "telling"), [
     ("flip", ("small_threshold", "frequent", "deviations", "residual")), ("stuck0", ("small_threshold", "frequent")),
 ])  # fmt: skip
-def test_records_are_those_of_the_stepped_engine_at_every_point_of_a_small_universe(kind, telling):
+def test_records_are_those_of_the_stepped_engine_at_every_point_of_the_check_unit(kind, telling):
     """Two clean comparisons deviate: a struck one may be the one too many, or one too few to alarm."""
     threshold = {"kind": "statistical", "multiple": 1.0, "samples": 1, "large": 64.0, "frequent": 3}
-    config = load_config("tiny").changed({**SMALL, "checker.units.0.threshold": threshold, "faults.kinds": [kind]})
+    config = load_config("tiny").changed({**SMALL, "checker.units.0.threshold": threshold, "faults.kinds": [kind],
+                                          "faults.components": ["checker.fused_output"]})
     assembly = assemble(config, measure=False)
     golden = run_golden(assembly.machine, assembly.job(assembly.workload.heads[0]))
     small, frequent = assembly.job(assembly.workload.heads[0]).policy("fused_output")

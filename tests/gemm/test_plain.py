@@ -100,7 +100,7 @@ def test_every_bit_of_every_register_by_replay(flow: str, unit: tuple, formats: 
     cycles = machine.timing(3, 3).head_cycles
     faults = [Fault(cycle, register.name, index, bit) for register in machine.inventory
               for index in np.ndindex(register.shape) for bit in range(register.width_bits)
-              for cycle in range((bit + 3 * sum(index)) % 5, cycles, 5)]  # every cycle for a share of the bits
+              for cycle in range((bit + 3 * sum(index)) % 17, cycles, 17)]  # every cycle for a share of the bits
     found, back = differences(machine, job, faults)
     assert not found, found[:5]
     assert back < len(faults) // 6
