@@ -9,7 +9,7 @@ from gemm.compare import differences
 from gemm.draw import random_case, random_fault
 
 
-@pytest.mark.parametrize("seed", range(200, 230))
+@pytest.mark.parametrize("seed", range(200, 218))
 def test_random_machines(seed: int) -> None:
     machine, job = random_case(seed)
     rng = np.random.default_rng(seed)
