@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accel_sim.machines.program import ProgramTiming
-from accel_sim.system.run import HeadFigures, Span, Traffic
+from accel_sim.system.run import HeadFigures, Span
 
 PROGRAM_CAUSES = ("off_chip", "double_buffer", "bank_conflict", "store")
 """Why a step waits. `off_chip`: for data on its way that was asked for while the machine still had work, or at the very
@@ -33,14 +33,6 @@ class ProgramRun(HeadFigures):
 
     n_queries: int
     n_keys: int
-    heads: int
-    cycles: int
-    compute_cycles: int
-    stalls: Mapping[str, int]
-    drain_cycles: int
-    traffic: Mapping[str, Traffic]
-    off_chip_busy_cycles: float
-    bandwidth_limited: bool
     sram_bytes: Mapping[str, int]
     sram_peak_bytes: Mapping[str, int]
     step_stall: np.ndarray

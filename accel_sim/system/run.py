@@ -82,6 +82,7 @@ class SystemTotals:
         return f"1 head simulated, x{self.heads}"
 
 
+@dataclass(frozen=True)
 class HeadFigures:
     """What follows from the counts of one simulated head, on whatever machine: the base of what simulations return."""
 
@@ -164,14 +165,6 @@ class SystemRun(HeadFigures):
     n_queries: int
     n_keys: int
     lanes: int
-    heads: int
-    cycles: int
-    compute_cycles: int
-    stalls: Mapping[str, int]
-    drain_cycles: int
-    traffic: Mapping[str, Traffic]
-    off_chip_busy_cycles: float
-    bandwidth_limited: bool
     sram_peak_bytes: Mapping[str, int]
     order: tuple[int, ...]
     kv_stall: np.ndarray
