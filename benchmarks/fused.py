@@ -12,6 +12,7 @@ import numpy as np
 from timing import best
 
 from accel_sim.config.fused import FusedArchitecture, FusedFormats
+from accel_sim.engines.job import Job, make_job
 from accel_sim.engines.replay.types import FALL_BACK
 from accel_sim.faults.universe import Universe
 from accel_sim.fused.golden import golden_run
@@ -31,7 +32,7 @@ def machine(size: int, operand: str = "bf16") -> FusedMachine:
     return FusedMachine(config)
 
 
-def head(m: FusedMachine, queries: int, keys: int) -> SimpleNamespace:
+def head(m: FusedMachine, queries: int, keys: int) -> Job:
     """Normal operands, no mask."""
     rng = np.random.default_rng(1)
 
@@ -41,9 +42,7 @@ def head(m: FusedMachine, queries: int, keys: int) -> SimpleNamespace:
         mul_vs(out, drawn, 1.0, m.formats["operand"].rounding(), 0.0)
         return out.reshape(rows, m.size)
 
-    return SimpleNamespace(q=operands(queries), k=operands(keys), v=operands(keys),
-                           bound=np.full(queries, keys - 1, dtype=np.int64), first=np.zeros(queries, dtype=np.int64),
-                           limits={"fused_output": 0.5})
+    return make_job(m, operands(queries), operands(keys), operands(keys)).with_limits({"fused_output": 0.5})
 
 
 def main() -> None:

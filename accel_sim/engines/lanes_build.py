@@ -22,6 +22,7 @@ from accel_sim.engines.lanes_step import (
     Roundings,
 )
 from accel_sim.engines.result import Policy
+from accel_sim.machines.counting import count_bits, frequent_of
 from accel_sim.machines.lanes import LanesMachine
 from accel_sim.machines.score_bound import score_bound
 from accel_sim.numerics.dot import fused_digits
@@ -94,8 +95,7 @@ def geometry(machine: LanesMachine, n_queries: int, n_keys: int) -> Geometry:
         granularity={"head": HEAD, "query_block": QUERY_BLOCK, "key_tile": KEY_TILE}[check.granularity]
         if check else HEAD,
         relative=check is not None and check.threshold.kind == "relative",
-        statistical=machine.statistical,
-        most_deviations=(1 << machine.count_bits) - 1,
+        check_most=_most(machine.check),
         n_queries=n_queries,
         n_keys=n_keys,
         tiles=-(-n_keys // machine.key_tile),
@@ -104,12 +104,10 @@ def geometry(machine: LanesMachine, n_queries: int, n_keys: int) -> Geometry:
         rowsum=machine.rowsum is not None,
         rowsum_at=_number(machine, "score_rowsum"),
         rowsum_relative=machine.rowsum is not None and machine.rowsum.threshold.kind == "relative",
-        rowsum_counts="rowsum_deviations" in machine.inventory,
-        rowsum_most=_most(machine, "rowsum_deviations"),
+        rowsum_most=_most(machine.rowsum),
         softmax=machine.invariants is not None,
         softmax_at=_number(machine, "softmax_invariants"),
-        softmax_counts="softmax_deviations" in machine.inventory,
-        softmax_most=_most(machine, "softmax_deviations"),
+        softmax_most=_most(machine.invariants),
         watch_sum=machine.watches("sum"),
         watch_max=machine.watches("max"),
         watch_mask=machine.watches("mask"),
@@ -123,9 +121,9 @@ def _number(machine: LanesMachine, kind: str) -> int:
     return next((n for n, unit in enumerate(machine.units) if unit.kind == kind), 0)
 
 
-def _most(machine: LanesMachine, counter: str) -> float:
-    """Where a counter stops."""
-    return 2.0 ** machine.inventory[counter].width_bits - 1.0 if counter in machine.inventory else 0.0
+def _most(unit: Any) -> float:
+    """Where a unit's counter of deviations stops; 0 if it has none."""
+    return 2.0 ** count_bits(frequent_of(unit)) - 1.0
 
 
 def roundings(machine: LanesMachine) -> Roundings:
@@ -163,7 +161,7 @@ def mask_registers(machine: LanesMachine, job: Job) -> tuple[np.ndarray, np.ndar
 def policy_of(job: Job, unit: Any) -> Policy:
     """`Job.policy` of a check unit, as its registers hold it. One that is not set raises the alarm: its small limit is
     NaN, and a single deviation is frequent. unit: the unit's section of the config, None for no unit."""
-    if unit is None or unit.threshold.kind != "statistical":
+    if not frequent_of(unit):
         return float("nan"), 0
     small, frequent = job.policy(unit.kind)
     return small, max(frequent, 1)

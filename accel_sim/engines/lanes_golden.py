@@ -24,8 +24,9 @@ from accel_sim.engines.lanes_step import (
     limit_of,
     max_step,
 )
+from accel_sim.engines.lanes_tree import tree_root
 from accel_sim.engines.observers.golden import watch_query
-from accel_sim.numerics.arithmetic import add, div, div_vs, mul, mul_vs, sub, tree_level
+from accel_sim.numerics.arithmetic import add, div, div_vs, mul, mul_vs, sub
 from accel_sim.numerics.dot import fused_sum
 from accel_sim.numerics.jit import kernel
 from accel_sim.numerics.reciprocal import reciprocal_pwl
@@ -36,16 +37,9 @@ from accel_sim.numerics.rounding import quiet, round_to
 def row_sum(x, tree, g, r, source):
     """Sum of a row, of format `source`, through the checker's adder tree (format r); `tree` is scratch of the tree's
     size, and left holding every level."""
-    size = g.head_dim
-    start = (size + 1) // 2
-    first_level(tree[:start], x, size, r, source)
-    size = start
-    while size > 1:
-        h = (size + 1) // 2
-        tree_level(tree[start:start + h], tree[start - size:start], size, r, r.flush_below)
-        start += h
-        size = h
-    return tree[start - 1]
+    half = (g.head_dim + 1) // 2
+    first_level(tree[:half], x, g.head_dim, r, source)
+    return tree_root(tree, half, r)
 
 
 @kernel

@@ -1,12 +1,8 @@
-"""What a stepped run writes down beside its registers, and how a comparison is judged: shared by all check units."""
+"""What a stepped run writes down beside its registers: shared by all check units."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from accel_sim.numerics.arithmetic import maximum, mul
 from accel_sim.numerics.jit import kernel
-from accel_sim.numerics.rounding import quiet
 
 # Fields of the environment vector: what the memory system and the run know, outside the fault universe.
 CYCLE, TILE, SWAPS, STALL, COMPARED, ALARM_CYCLE, ENV_SIZE = 0, 1, 2, 3, 4, 5, 6
@@ -28,19 +24,3 @@ def log_comparison(env, data, unit, residual, limit, pred, act, scanned):
         data.comparisons[n, SCANNED] = 1.0 if scanned else 0.0
         data.comparisons[n, UNIT] = unit
     env[COMPARED] = n + 1
-
-
-@kernel
-def over(residual, limit):
-    """The alarm predicate: true unless the residual is finite and within the limit."""
-    magnitude = abs(residual)
-    return not (magnitude <= limit and magnitude < np.inf)
-
-
-@kernel
-def allowed_by(threshold, pred, act, relative, r):
-    """What a comparison allows: its threshold, or that share of the larger sum."""
-    threshold = quiet(threshold, r)
-    if relative:
-        return mul(threshold, maximum(abs(pred), abs(act)), r)
-    return threshold

@@ -15,13 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from accel_sim.engines.judgement import allowed_by, judge
 from accel_sim.engines.lanes_log import (
     STALL,
     SWAPS,
     TILE,
-    allowed_by,
     log_comparison,
-    over,
 )
 from accel_sim.engines.lanes_tree import tree_shift
 from accel_sim.engines.observers.step import observe
@@ -53,8 +52,9 @@ HEAD, QUERY_BLOCK, KEY_TILE = range(3)
 class Geometry(NamedTuple):
     """What is fixed at build time, and the shape of the head being run.
 
-    check_at, rowsum_at, softmax_at: numbers of the check units among those of the machine. rowsum_most, softmax_most:
-    where their counters of deviations stop. watch_met: whether any invariant asks if a query has met a key.
+    check_at, rowsum_at, softmax_at: numbers of the check units among those of the machine. check_most, rowsum_most,
+    softmax_most: where their counters of deviations stop, 0 for none. watch_met: whether any invariant asks if a query
+    has met a key.
     """
 
     lanes: int
@@ -76,8 +76,7 @@ class Geometry(NamedTuple):
     own_sum: bool
     granularity: int
     relative: bool
-    statistical: bool
-    most_deviations: int
+    check_most: float
     n_queries: int
     n_keys: int
     tiles: int
@@ -86,11 +85,9 @@ class Geometry(NamedTuple):
     rowsum: bool
     rowsum_at: int
     rowsum_relative: bool
-    rowsum_counts: bool
     rowsum_most: float
     softmax: bool
     softmax_at: int
-    softmax_counts: bool
     softmax_most: float
     watch_sum: bool
     watch_max: bool
@@ -264,14 +261,7 @@ def check_tail(R, s, g, f, env, data, phase):
     """The end of the check unit: output sum, accumulation, comparison, alarm."""
     rc = f.checker
     levels, d = g.levels, g.head_dim
-    if R[s.judge] != 0.0 and R[s.enable] != 0.0:
-        if over(R[s.residual], R[s.limit]):
-            R[s.alarm] = 1.0
-        if g.statistical and over(R[s.residual], R[s.small_threshold]):
-            deviations = min(int(R[s.deviations]) + 1, g.most_deviations)
-            R[s.deviations] = deviations
-            if deviations >= int(R[s.frequent]):
-                R[s.alarm] = 1.0
+    judge(R, s.judge, s.enable, s.residual, s.limit, s.alarm, s.small_threshold, s.frequent, s.deviations, g.check_most)
     # Compare.
     comparing = R[s.compare] != 0.0
     if comparing:

@@ -1,4 +1,4 @@
-"""An adder tree that stands in registers, moved on by a cycle."""
+"""An adder tree that stands in registers: moved on by a cycle, or formed at once."""
 
 from __future__ import annotations
 
@@ -21,3 +21,15 @@ def tree_shift(tree, valid, n, levels, first, r):
             size = (size + 1) // 2
             start += size
         tree_level(tree[start:start + (size + 1) // 2], tree[start - size:start], size, r, r.flush_below)
+
+
+@kernel
+def tree_root(tree, size, r):
+    """Form all levels of a tree behind the first, whose `size` sums begin `tree`; returns the root."""
+    start = size
+    while size > 1:
+        h = (size + 1) // 2
+        tree_level(tree[start:start + h], tree[start - size:start], size, r, r.flush_below)
+        start += h
+        size = h
+    return tree[start - 1]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel_sim.numerics.formats import Codec
-from accel_sim.numerics.jit import kernel
+from accel_sim.numerics.jit import inner, kernel
 from accel_sim.numerics.rounding import encode_value
 
 OUTCOMES = ("masked", "silent", "false_alarm", "detected")
@@ -109,6 +109,17 @@ def compare_rows(golden, faulty, codec, square):
         if differs:
             rows += 1
     return square, largest, ulp, nonfinite, rows
+
+
+@inner
+def add_rows(n, golden, faulty, codec, out):
+    """Add what differs between two (rows, d) outputs to outcome n of the arrays in `out`."""
+    square, largest, ulp, nonfinite, rows = compare_rows(golden, faulty, codec, out.square[n])
+    out.square[n] = square
+    out.max_abs[n] = max(out.max_abs[n], largest)
+    out.max_ulp[n] = max(out.max_ulp[n], ulp)
+    out.nonfinite[n] += nonfinite
+    out.rows[n] += rows
 
 
 @kernel

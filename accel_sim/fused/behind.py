@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from accel_sim.engines.judgement import over
 from accel_sim.engines.replay.types import CHANGED, MASKED
-from accel_sim.faults.outcome import compare_rows, compare_values
+from accel_sim.faults.outcome import add_rows, compare_values
 from accel_sim.fused.golden import compared, root_of, sum_block
-from accel_sim.fused.invariants import exceeds, judge, note
+from accel_sim.fused.invariants import judge_softmax, note
 from accel_sim.fused.reach import same, struck
 from accel_sim.fused.step import ALARM_CYCLE, COMPARED, CYCLE, alarmed, check_step, store
 from accel_sim.fused.watched import AT_END, with_sum
@@ -44,11 +45,11 @@ def verdict(w: Any, cmp: Any) -> Any:
     counts = (0, 0)
     for index in range(w.residual.shape[0]):
         residual, unit = w.residual[index], cmp.unit[index]
-        if cmp.policy[unit, 1] > 0.0 and exceeds(residual, cmp.policy[unit, 0]):
+        if cmp.policy[unit, 1] > 0.0 and over(residual, cmp.policy[unit, 0]):
             counts = (counts[0] + 1, counts[1]) if unit == 0 else (counts[0], counts[1] + 1)
             if alarm < 0 and (counts[0] if unit == 0 else counts[1]) >= cmp.policy[unit, 1]:
                 alarm = cmp.cycle[index] + 1
-        if exceeds(residual, w.limit[index]):
+        if over(residual, w.limit[index]):
             return alarm if alarm >= 0 else cmp.cycle[index] + 1, residual, w.limit[index]
         if best < 0 or not abs(residual) <= abs(w.residual[best]):
             best = index
@@ -83,13 +84,7 @@ def measure(i: Any, block: Any, x: Any, n: Any, codec: Any, w: Any, out: Any) ->
             out.nonfinite[i] += lost
             out.rows[i] += 1
             continue
-        square, largest, ulp, nonfinite, rows = compare_rows(
-            x.out[query:query + 1, :n], w.rows[c:c + 1, :n], codec, out.square[i])
-        out.square[i] = square
-        out.max_abs[i] = max(out.max_abs[i], largest)
-        out.max_ulp[i] = max(out.max_ulp[i], ulp)
-        out.nonfinite[i] += nonfinite
-        out.rows[i] += rows
+        add_rows(i, x.out[query:query + 1, :n], w.rows[c:c + 1, :n], codec, out)
     out.differs[i] = out.rows[i] > 0
 
 
@@ -238,7 +233,7 @@ def rear_cycle(rear: Any, s: Any, g: Any, f: Any, around: Any, cycle: Any, clock
     if g.columns > 0:
         check_step(state, s, g, f, env, around)
     if g.watch > 0:
-        judge(state, rear.own)
+        judge_softmax(state, rear.own)
         read_query(rear, g, f, around, cycle, clock, x)
     if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, rear.own.alarm):
         env[ALARM_CYCLE] = cycle + 1
@@ -333,13 +328,7 @@ def tell(i: Any, touched: Any, rejoined: Any, skipped: Any, n: Any, clock: Any, 
             if not same(rear.o[q, t], x.out[q, t]):
                 different = True
         if different and not beyond:
-            square, largest, ulp, nonfinite, rows = compare_rows(x.out[q:q + 1, :n], rear.o[q:q + 1], codec,
-                                                                 out.square[i])
-            out.square[i] = square
-            out.max_abs[i] = max(out.max_abs[i], largest)
-            out.max_ulp[i] = max(out.max_ulp[i], ulp)
-            out.nonfinite[i] += nonfinite
-            out.rows[i] += rows
+            add_rows(i, x.out[q:q + 1, :n], rear.o[q:q + 1], codec, out)
             status = CHANGED
         if different:
             for t in range(n):
@@ -363,9 +352,9 @@ def tell(i: Any, touched: Any, rejoined: Any, skipped: Any, n: Any, clock: Any, 
         else:
             index = cmp.cycle.shape[0] - (total - number)
             r, m = cmp.residual[index], cmp.limit[index]
-        if telling < 0 and (exceeds(r, m) or not abs(r) <= abs(best)):
+        if telling < 0 and (over(r, m) or not abs(r) <= abs(best)):
             best, limit = r, m
-            if exceeds(r, m):
+            if over(r, m):
                 telling = number
     out.residual[i], out.limit[i] = best, limit
     alarm = rear.env[ALARM_CYCLE]

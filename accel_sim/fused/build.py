@@ -13,6 +13,7 @@ from accel_sim.engines.result import Comparison
 from accel_sim.fused.arithmetic import tables
 from accel_sim.fused.invariants import OwnSlots
 from accel_sim.fused.step import COMPARISON_COLUMNS, HEAD, QUERY_BLOCK, Around, Shape, Slots
+from accel_sim.machines.counting import count_bits, frequent_of
 from accel_sim.machines.fused import WATCH_SCORE, FusedMachine
 from accel_sim.machines.score_bound import score_bound
 
@@ -29,7 +30,7 @@ def own_slots(machine: FusedMachine) -> OwnSlots:
     """The same of the unit of the softmax's invariants."""
     names = [name for name in OwnSlots._fields if name != "mask"]
     found = {name: machine.inventory.offsets.get(f"softmax_{name}", -1) for name in names}
-    return OwnSlots(**found, mask=(1 << machine.deviation_bits(machine.invariants)) - 1)
+    return OwnSlots(**found, mask=(1 << count_bits(frequent_of(machine.invariants))) - 1)
 
 
 def shape(machine: FusedMachine, n_queries: int, n_keys: int) -> Shape:
@@ -61,7 +62,7 @@ def shape(machine: FusedMachine, n_queries: int, n_keys: int) -> Shape:
         query_tile_mask=(1 << machine.query_tile_bits) - 1,
         bound_mask=(1 << machine.bound_bits) - 1,
         bound_bits=machine.bound_bits,
-        deviation_mask=(1 << machine.deviation_bits(check)) - 1,
+        deviation_mask=(1 << count_bits(frequent_of(check))) - 1,
         watch=machine.watch,
     )
 
@@ -111,16 +112,6 @@ def around(machine: FusedMachine, job: Any) -> Around:
     )
 
 
-def limit_of(job: Any, unit: str) -> float:
-    """The job's threshold for a check unit; NaN, which alarms always, if it has none."""
-    return float(getattr(job, "limits", {}).get(unit, np.nan))
-
-
-def policy_of(job: Any, unit: str) -> tuple[float, int]:
-    """(small limit, frequent) of the job for a check unit; (NaN, 0) if its threshold is not a statistical one."""
-    return limit_of(job, f"{unit}.small"), int(getattr(job, "limits", {}).get(f"{unit}.frequent", 0))
-
-
 def in_order(machine: FusedMachine, comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
     """Comparisons by cycle, those of one cycle in the order of the config's units."""
     units = [unit.kind for unit in machine.units]
@@ -135,13 +126,13 @@ def initial_state(machine: FusedMachine, job: Any) -> NDArray[np.float64]:
         **AT_RESET,
         "last_key_tile": -(-job.k.shape[0] // machine.size) - 1,
         "last_query_tile": -(-job.q.shape[0] // machine.size) - 1,
-        "threshold": limit_of(job, "fused_output"),
+        "threshold": job.limit("fused_output"),
         "softmax_bound": bound_of_scores(machine, job),
         "softmax_keys": job.k.shape[0],
-        "softmax_threshold": limit_of(job, "softmax_invariants"),
+        "softmax_threshold": job.limit("softmax_invariants"),
     }
     for unit, prefix in (("fused_output", ""), ("softmax_invariants", "softmax_")):
-        values[f"{prefix}small_threshold"], values[f"{prefix}frequent"] = policy_of(job, unit)
+        values[f"{prefix}small_threshold"], values[f"{prefix}frequent"] = job.policy(unit)
     for name, value in values.items():
         if name in inventory:
             at = inventory.offsets[name]

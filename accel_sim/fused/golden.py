@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from accel_sim.engines.result import Comparison, RunResult, first_alarm
 from accel_sim.fused.arithmetic import Rules, chords, log2e_over_sqrt, rules, tagged
-from accel_sim.fused.build import allowed_keys, bound_of_scores, first_keys, in_order, limit_of, policy_of
+from accel_sim.fused.build import allowed_keys, bound_of_scores, first_keys, in_order
 from accel_sim.fused.column import (
     Constants,
     accumulate_row,
@@ -226,19 +226,19 @@ def result_of(machine: FusedMachine, job: Any, x: Values, f: Rules) -> RunResult
         if block in ends:
             assert machine.check is not None
             relative = machine.check.threshold.kind == "relative"
-            residual, limit, p, a = compared(pred, act, limit_of(job, "fused_output"), relative, f)
+            residual, limit, p, a = compared(pred, act, job.limit("fused_output"), relative, f)
             comparisons.append(Comparison(timing.residual_cycle(block), float(residual), float(limit), float(p),
                                           float(a), False))
             pred = act = 0.0
     if machine.watch:
-        limit = limit_of(job, "softmax_invariants")
+        limit = job.limit("softmax_invariants")
         for query, residual in enumerate(x.watched.table[:, RESIDUAL].tolist()):
             cycle = timing.read_out_cycle(query)
             comparisons.append(Comparison(cycle, residual, limit, np.nan, np.nan, False, "softmax_invariants"))
     told = in_order(machine, comparisons)
     if machine.watch:
         x.watched.table[:, TOLD] = [i for i, c in enumerate(told) if c.unit == "softmax_invariants"]
-    raised = [first_alarm([c for c in told if c.unit == unit.kind], policy_of(job, unit.kind))
+    raised = [first_alarm([c for c in told if c.unit == unit.kind], job.policy(unit.kind))
               for unit in machine.units]
     alarm = min((c.cycle + 1 for c in raised if c is not None), default=None)
     return RunResult(x.out[:, :machine.size].copy(), told, alarm, timing.head_cycles)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from accel_sim.engines.judgement import judge
 from accel_sim.machines.fused import WATCH_MAX, WATCH_SCORE, WATCH_SUM
 from accel_sim.machines.fused_timing import NORM
 from accel_sim.numerics.arithmetic import maximum, sub
@@ -33,13 +34,6 @@ class OwnSlots(NamedTuple):
     frequent: int
     deviations: int
     mask: int
-
-
-@inner
-def exceeds(residual: Any, limit: Any) -> Any:
-    """Whether a residual is beyond a limit, or not finite."""
-    size = abs(residual)
-    return not (size <= limit and size < np.inf)
 
 
 @inner
@@ -114,14 +108,7 @@ def cleared(state: Any, y: Any, watch: Any, column: Any) -> None:
 
 
 @inner
-def judge(state: Any, y: Any) -> None:
+def judge_softmax(state: Any, y: Any) -> None:
     """The unit's alarm, from what its residual holds."""
-    if state[y.judge] == 0.0 or state[y.enable] == 0.0:
-        return
-    residual = state[y.residual]
-    if exceeds(residual, state[y.threshold]):
-        state[y.alarm] = 1.0
-    if y.mask > 0 and exceeds(residual, state[y.small_threshold]):
-        state[y.deviations] = min(state[y.deviations] + 1.0, np.float64(y.mask))
-        if state[y.deviations] >= state[y.frequent]:
-            state[y.alarm] = 1.0
+    judge(state, y.judge, y.enable, y.residual, y.threshold, y.alarm, y.small_threshold, y.frequent, y.deviations,
+          y.mask)

@@ -16,7 +16,7 @@ from accel_sim.engines.replay.types import FALL_BACK, Faults, Outcomes
 from accel_sim.faults.outcome import sum_of_squares
 from accel_sim.fused.arithmetic import rules
 from accel_sim.fused.behind import Comparisons, Rear
-from accel_sim.fused.build import around, initial_state, limit_of, own_slots, policy_of, shape, slots
+from accel_sim.fused.build import around, initial_state, own_slots, shape, slots
 from accel_sim.fused.golden import comparison_blocks, constants, golden_values, result_of, sum_block
 from accel_sim.fused.reach import Scratch
 from accel_sim.fused.replay_kernel import fill_rear, ready_tile, replay_tile
@@ -128,11 +128,11 @@ class FusedReplay:
             before[block] = sum_block(x.root[block - 1], machine.size, pred, act, self._rules)
         return Comparisons(
             at_block=at_block, unit=units,
-            policy=np.array([policy_of(self.job, unit) for unit in UNITS], dtype=np.float64),
+            policy=np.array([self.job.policy(unit) for unit in UNITS], dtype=np.float64),
             cycle=np.array([c.cycle for c in done], dtype=np.int64),
             residual=np.array([c.residual for c in done], dtype=np.float64),
             limit=np.array([c.limit for c in done], dtype=np.float64),
-            before=before, head=head, threshold=limit_of(self.job, "fused_output"),
+            before=before, head=head, threshold=self.job.limit("fused_output"),
             relative=machine.check is not None and machine.check.threshold.kind == "relative",
             alarm=-1 if self.golden.alarm_cycle is None else self.golden.alarm_cycle,
         )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from accel_sim.engines.judgement import judge
 from accel_sim.fused.arithmetic import (
     multiply_add,
     multiply_add_native,
@@ -21,7 +22,7 @@ from accel_sim.fused.arithmetic import (
     tag_of,
     untagged,
 )
-from accel_sim.fused.invariants import cleared, exceeds, judge, observe, read_out
+from accel_sim.fused.invariants import cleared, judge_softmax, observe, read_out
 from accel_sim.machines.fused import (
     ACC_UI,
     DIRECT,
@@ -674,14 +675,8 @@ def later_sums(out: Any, x: Any, n: Any, r: Any) -> None:
 def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> None:
     """The check unit, from its alarm back to the output register."""
     r = f.checker
-    if state[s.judge] != 0.0 and state[s.enable] != 0.0:
-        if exceeds(state[s.residual], state[s.limit]):
-            state[s.alarm] = 1.0
-        if g.deviation_mask > 0 and exceeds(state[s.residual], state[s.small_threshold]):
-            frequent, deviations = s.small_threshold + 1, s.small_threshold + 2
-            state[deviations] = min(state[deviations] + 1.0, np.float64(g.deviation_mask))
-            if state[deviations] >= state[frequent]:
-                state[s.alarm] = 1.0
+    judge(state, s.judge, s.enable, s.residual, s.limit, s.alarm, s.small_threshold, s.small_threshold + 1,
+          s.small_threshold + 2, g.deviation_mask)
     state[s.judge] = state[s.compare]
     pred, act = state[s.pred], state[s.act]
     if state[s.compare] != 0.0:
@@ -740,7 +735,7 @@ def step(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, port
         check_step(state, s, g, f, env, around)
     column = -1
     if g.watch > 0:
-        judge(state, y)
+        judge_softmax(state, y)
         column = read_out(state, s, y, g, f, env, around.comparisons, COMPARED, CYCLE)
     store(state, s, g, env, around)
     bottom_edge(state, s, g, around.left, around.spare)

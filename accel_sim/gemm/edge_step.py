@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from accel_sim.engines.judgement import allowed_by
 from accel_sim.gemm.encoder_step import at_its_place
-from accel_sim.gemm.judge import add_once, judge_now, limit_of, note, residual_of
+from accel_sim.gemm.judge import add_once, judge_now, note, residual_of
 from accel_sim.gemm.tuples import UNITS
 from accel_sim.machines.gemm_layout import Product
 from accel_sim.numerics.arithmetic import add
@@ -154,7 +155,7 @@ def rows_cycle(e: Any, judge: Any, out: Any, z: Any, f: Any, local: Any, cycle: 
         e.fix_value[0] = e.row_residual[0]
     pred, act = e.row_pred[s - 1], e.row_hold[s - 1]
     e.row_residual[0] = residual_of(pred, act, f.checker)
-    e.row_limit[0] = limit_of(judge.threshold[0], pred, act, z.row_relative, f.checker)
+    e.row_limit[0] = allowed_by(judge.threshold[0], pred, act, z.row_relative, f.checker)
     if e.row_valid[c + s - 1] != 0.0:
         note(log, cycle + 1, e.row_residual[0], e.row_limit[0], pred, act, z.row_unit)
     for i in range(s - 1, 0, -1):
@@ -183,7 +184,7 @@ def columns_cycle(e: Any, judge: Any, out: Any, z: Any, f: Any, local: Any, cycl
     c = due % (z.cols + z.row_sums) if due >= 0 else 0
     pred, act = e.col_pred[c], e.col_act[c]
     e.col_residual[0] = residual_of(pred, act, f.checker)
-    e.col_limit[0] = limit_of(judge.threshold[0], pred, act, z.col_relative, f.checker)
+    e.col_limit[0] = allowed_by(judge.threshold[0], pred, act, z.col_relative, f.checker)
     e.col_valid[0] = 1.0 if due >= 0 else 0.0
     if due >= 0:
         note(log, cycle + 1, e.col_residual[0], e.col_limit[0], pred, act, z.col_unit)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from accel_sim.engines.judgement import allowed_by, over
 from accel_sim.gemm.edge_step import corrected, plus
 from accel_sim.gemm.encoder_step import added, at_its_place, rest_of, word_of
 from accel_sim.gemm.invariants_step import MAX, SCORE, SUM, beyond, fallen, outside
-from accel_sim.gemm.judge import add_once, limit_of, over, residual_of
+from accel_sim.gemm.judge import add_once, residual_of
 from accel_sim.gemm.vector_step import (
     as_operand,
     difference,
@@ -102,7 +103,7 @@ def watch_table(table: Any, before: Any, s: Any, x: Any, first: Any, bound: Any,
         block, line = i // g.lanes, table[i]
         line[0] = start + block * steps + 2 * g.n_keys + 9 + i - block * g.lanes
         line[1] = excess
-        line[2] = limit_of(threshold, 0.0, 0.0, False, f.checker)
+        line[2] = allowed_by(threshold, 0.0, 0.0, False, f.checker)
         line[3], line[4], line[5] = excess, 0.0, 3
 
 
@@ -157,7 +158,7 @@ def fused_table(table: Any, prefix: Any, terms: Any, g: Any, f: Any, threshold: 
             line = table[n]
             line[0] = start + block * steps + stands
             line[1] = residual_of(pred, act, f.checker)
-            line[2] = limit_of(threshold, pred, act, g.relative, f.checker)
+            line[2] = allowed_by(threshold, pred, act, g.relative, f.checker)
             line[3], line[4], line[5] = pred, act, 1
             n += 1
     prefix[g.n_queries, 0], prefix[g.n_queries, 1] = pred, act
@@ -233,7 +234,7 @@ def fill_line(line: Any, cycle: Any, pred: Any, act: Any, threshold: Any, relati
     """Write a comparison; returns whether it raises the alarm."""
     line[0] = cycle
     line[1] = residual_of(pred, act, f.checker)
-    line[2] = limit_of(threshold, pred, act, relative, f.checker)
+    line[2] = allowed_by(threshold, pred, act, relative, f.checker)
     line[3], line[4], line[5] = pred, act, unit
     return over(line[1], line[2])
 

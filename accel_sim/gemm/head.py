@@ -18,10 +18,10 @@ from accel_sim.engines.job import Job
 from accel_sim.gemm.edge_step import EdgeSizes, edge_sizes
 from accel_sim.gemm.invariants_step import watched_bits
 from accel_sim.gemm.tuples import UNITS, Log, Memory, Rules, Sizes, make_log, rules_of
+from accel_sim.machines.counting import count_bits
 from accel_sim.machines.gemm import GemmMachine
 from accel_sim.machines.gemm_layout import Product
 from accel_sim.machines.gemm_timing import GemmTiming, Phase
-from accel_sim.machines.lanes import bits_for
 from accel_sim.machines.score_bound import score_bound
 from accel_sim.numerics.rounding import quiet
 
@@ -63,7 +63,7 @@ class Setting:
             line[1:] = 0.0
             if most:
                 small, frequent = self.job.policy(unit)
-                line[:] = quiet(small, self.rules.checker), frequent, 2 ** bits_for(most + 1) - 1
+                line[:] = quiet(small, self.rules.checker), frequent, 2 ** count_bits(most) - 1
         return found
 
     @cached_property

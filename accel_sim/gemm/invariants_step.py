@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from accel_sim.gemm.judge import judge_now, limit_of, note
+from accel_sim.engines.judgement import allowed_by
+from accel_sim.gemm.judge import judge_now, note
 from accel_sim.numerics.arithmetic import maximum, sub
 from accel_sim.numerics.jit import inner, kernel
 from accel_sim.numerics.rounding import quiet, round_to
@@ -70,6 +71,6 @@ def watch_steps(v: Any, c: Any, judge: Any, g: Any, f: Any, part: int, begin: in
             judge_now(judge, c.residual[0], c.limit[0], f, log, now)
         if u < g.lanes:
             c.residual[0] = v.softmax_excess[u]
-            c.limit[0] = limit_of(judge.threshold[0], 0.0, 0.0, False, f.checker)
+            c.limit[0] = allowed_by(judge.threshold[0], 0.0, 0.0, False, f.checker)
             if part * g.lanes + u < g.n_queries:
                 note(log, now + 1, c.residual[0], c.limit[0], c.residual[0], 0.0, WATCH)

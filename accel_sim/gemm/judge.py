@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from accel_sim.numerics.arithmetic import add, maximum, mul, sub
+from accel_sim.engines.judgement import over
+from accel_sim.numerics.arithmetic import add, sub
 from accel_sim.numerics.jit import inner
 from accel_sim.numerics.rounding import quiet, round_32
 
@@ -21,24 +20,9 @@ def add_once(a: Any, b: Any, r: Any, source: Any) -> Any:
 
 
 @inner
-def over(residual: Any, limit: Any) -> Any:
-    """The alarm predicate: true unless the residual is finite and within the limit."""
-    magnitude = abs(residual)
-    return not (magnitude <= limit and magnitude < np.inf)
-
-
-@inner
 def residual_of(pred: Any, act: Any, r: Any) -> Any:
     """pred − act in the checker's format."""
     return sub(quiet(pred, r), quiet(act, r), r)
-
-
-@inner
-def limit_of(threshold: Any, pred: Any, act: Any, relative: Any, r: Any) -> Any:
-    """What the residual's magnitude may not exceed: the threshold, or that share of the larger sum."""
-    if relative:
-        return mul(quiet(threshold, r), maximum(abs(quiet(pred, r)), abs(quiet(act, r))), r)
-    return quiet(threshold, r)
 
 
 @inner

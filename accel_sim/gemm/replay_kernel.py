@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from accel_sim.arrays.golden import add_products
+from accel_sim.engines.judgement import allowed_by, over
 from accel_sim.engines.replay.types import FALL_BACK
-from accel_sim.faults.outcome import compare_rows
+from accel_sim.faults.outcome import add_rows
 from accel_sim.gemm.edge_step import corrected, is_data
 from accel_sim.gemm.encoder_step import added, rest_of, word_of
 from accel_sim.gemm.golden_kernel import (
@@ -25,7 +26,7 @@ from accel_sim.gemm.golden_kernel import (
     with_sum,
 )
 from accel_sim.gemm.invariants_step import MAX, SCORE, WATCH, beyond
-from accel_sim.gemm.judge import limit_of, over, residual_of
+from accel_sim.gemm.judge import residual_of
 from accel_sim.gemm.replay_units import struck_block
 from accel_sim.gemm.tuples import Memory
 from accel_sim.gemm.vector_step import FUSED, as_operand, difference, exponential, larger, scaled, summed
@@ -46,7 +47,7 @@ def same(a: Any, b: Any) -> Any:
 @inner
 def override(index: Any, pred: Any, act: Any, threshold: Any, relative: Any, f: Any, w: Any, n: Any) -> None:
     """Comparison `index` is now between these sums."""
-    override_with(index, residual_of(pred, act, f.checker), limit_of(threshold, pred, act, relative, f.checker), w, n)
+    override_with(index, residual_of(pred, act, f.checker), allowed_by(threshold, pred, act, relative, f.checker), w, n)
 
 
 @inner
@@ -67,7 +68,7 @@ def excess_now(query: Any, excess: Any, kept: Any, facts: Any, f: Any, w: Any, n
     """The softmax invariants of a query are violated as far as this."""
     index = kept.watch[query]
     if not same(excess, kept.table[index, 1]):
-        override_with(index, excess, limit_of(facts.limits[WATCH], 0.0, 0.0, False, f.checker), w, n)
+        override_with(index, excess, allowed_by(facts.limits[WATCH], 0.0, 0.0, False, f.checker), w, n)
 
 
 @inner
@@ -567,7 +568,7 @@ def outputs_changed(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> An
 @inner
 def rows_again(i: Any, one: Any, kept: Any, facts: Any, g: Any, f: Any, codec: Any, w: Any, n: Any, found: Any) -> None:
     """Divide again, row by row, and measure. one: a query whose row and terms stand in the room already, or −1."""
-    square, first, last = 0.0, -1, -1
+    first, last = -1, -1
     for at in range(n.queries[0]):
         query = w.queries[at]
         if query != one:
@@ -575,18 +576,11 @@ def rows_again(i: Any, one: Any, kept: Any, facts: Any, g: Any, f: Any, codec: A
             for t in range(kept.u.shape[1]):
                 w.x[t] = np.float64(w.out2[m, kept.place2[t]])
             divided_row(w.o, w.terms[query], w.x, w.l[query], f, g.words)
-        before = square
-        square, largest, ulp, nonfinite, rows = compare_rows(kept.o[query:query + 1], w.o.reshape((1, w.o.shape[0])),
-                                                             codec, before)
-        found.max_abs[i] = max(found.max_abs[i], largest)
-        found.max_ulp[i] = max(found.max_ulp[i], ulp)
-        found.nonfinite[i] += nonfinite
-        found.rows[i] += rows
+        add_rows(i, kept.o[query:query + 1], w.o.reshape((1, w.o.shape[0])), codec, found)
         if g.words > 0 and not (same(w.terms[query, 0], kept.terms[query, 0])
                                 and same(w.terms[query, 1], kept.terms[query, 1])):
             first = query if first < 0 else first
             last = query
-    found.square[i] = square
     found.differs[i] = found.rows[i] > 0
     if first >= 0:
         fused_again(first, last, kept, facts, g, f, w, n)

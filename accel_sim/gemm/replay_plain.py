@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accel_sim.engines.replay.types import FALL_BACK
-from accel_sim.faults.outcome import compare_rows
+from accel_sim.faults.outcome import add_rows
 from accel_sim.gemm.replay_kernel import begin_fault, scores_checked, verdict
 from accel_sim.numerics.jit import inner, kernel
 
@@ -32,7 +32,7 @@ def follow_plain(which: Any, begin: Any, end: Any, place: Any, value: Any, world
 @inner
 def measure(i: Any, kept: Any, codec: Any, w: Any, n: Any, found: Any) -> None:
     """What the working list makes of the output, row by row; checksums and filling are no part of it."""
-    columns, square, at = kept.out1.shape[1], 0.0, 0
+    columns, at = kept.out1.shape[1], 0
     while at < n.changes[0]:
         m = w.place[at] // columns
         row = kept.query1[m]
@@ -45,11 +45,5 @@ def measure(i: Any, kept: Any, codec: Any, w: Any, n: Any, found: Any) -> None:
                 w.o[j] = w.value[at]
             at += 1
         if row >= 0:
-            square, largest, ulp, nonfinite, rows = compare_rows(kept.o[row:row + 1], w.o.reshape((1, w.o.shape[0])),
-                                                                 codec, square)
-            found.max_abs[i] = max(found.max_abs[i], largest)
-            found.max_ulp[i] = max(found.max_ulp[i], ulp)
-            found.nonfinite[i] += nonfinite
-            found.rows[i] += rows
-    found.square[i] = square
+            add_rows(i, kept.o[row:row + 1], w.o.reshape((1, w.o.shape[0])), codec, found)
     found.differs[i] = found.rows[i] > 0

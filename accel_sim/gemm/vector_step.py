@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from accel_sim.engines.judgement import allowed_by
 from accel_sim.gemm.invariants_step import MASK, MAX, SCORE, SUM, beyond, fallen, outside, unmasked
-from accel_sim.gemm.judge import add_once, judge_now, limit_of, note, residual_of
+from accel_sim.gemm.judge import add_once, judge_now, note, residual_of
 from accel_sim.numerics.arithmetic import div, maximum, mul, sub
 from accel_sim.numerics.exp import exp_exact, exp_pwl
 from accel_sim.numerics.jit import inner, kernel
@@ -203,7 +204,7 @@ def fused_cycle(part: Any, step: Any, v: Any, c: Any, judge: Any, g: Any, f: Any
         return
     if u == g.lanes:
         c.residual[0] = residual_of(c.pred[0], c.act[0], rc)
-        c.limit[0] = limit_of(judge.threshold[0], c.pred[0], c.act[0], g.relative, rc)
+        c.limit[0] = allowed_by(judge.threshold[0], c.pred[0], c.act[0], g.relative, rc)
         note(log, cycle + 1, c.residual[0], c.limit[0], c.pred[0], c.act[0], FUSED)
     elif u == g.lanes + 1:
         judge_now(judge, c.residual[0], c.limit[0], f, log, cycle)

@@ -10,6 +10,7 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from accel_sim.machines.counting import counting_registers, frequent_of
 from accel_sim.machines.fused_timing import Durations, FusedTiming, fused_timing
 from accel_sim.machines.inventory import Inventory, Register
 from accel_sim.machines.lanes import bits_for, tree_sizes
@@ -239,25 +240,7 @@ class FusedMachine(ProgramMachine):
             reg("threshold", (), "checker", "configuration: the threshold"),
             reg("enable", (), 1, "configuration: the checker is on"),
             reg("alarm", (), 1, "sticky alarm"),
-            *self._statistical(self.check, name, ""),
-        ]
-
-    def deviation_bits(self, unit: Any) -> int:
-        """Width of a unit's count of deviations, 0 unless its threshold is a statistical one."""
-        if unit is None or unit.threshold.kind != "statistical":
-            return 0
-        return bits_for(unit.threshold.frequent + 1)
-
-    def _statistical(self, unit: Any, component: str, prefix: str) -> list[Register]:
-        bits = self.deviation_bits(unit)
-        if not bits:
-            return []
-        reg = self._register
-        return [
-            reg(f"{prefix}small_threshold", (), "checker", "checker", component,
-                "configuration: what exceeds it deviates"),
-            reg(f"{prefix}frequent", (), bits, "checker", component, "configuration: deviations that raise the alarm"),
-            reg(f"{prefix}deviations", (), bits, "checker", component, "deviations so far; stays at all ones"),
+            *(reg(row, (), kind, about) for row, kind, about in counting_registers(frequent_of(self.check))),
         ]
 
     def _invariants(self) -> list[Register]:
@@ -285,5 +268,5 @@ class FusedMachine(ProgramMachine):
             reg("threshold", (), "checker", "configuration: the threshold"),
             reg("enable", (), 1, "configuration: the unit is on"),
             reg("alarm", (), 1, "sticky alarm"),
-            *self._statistical(self.invariants, name, "softmax_"),
+            *(reg(row, (), kind, about) for row, kind, about in counting_registers(frequent_of(self.invariants))),
         ]

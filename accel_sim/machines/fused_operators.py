@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from accel_sim.machines.counting import count_bits, frequent_of
 from accel_sim.machines.fused import WATCH_MAX, WATCH_SCORE, WATCH_SUM, FusedMachine
 from accel_sim.machines.fused_timing import FusedTiming
 from accel_sim.machines.lanes import tree_sizes
@@ -117,7 +118,7 @@ def _watching(machine: FusedMachine, timing: FusedTiming) -> Iterator[Operator]:
 
 def _counting(machine: FusedMachine, unit: Any, component: str, prefix: str, compared: int) -> Iterator[Operator]:
     """Of a statistical threshold: the second comparison; the counter moves in no fault-free head."""
-    bits = machine.deviation_bits(unit)
+    bits = count_bits(frequent_of(unit))
     if bits:
         yield Operator(f"{prefix}_small", "fp_cmp", machine.stored_formats["checker"].name, component, 1, compared)
         yield Operator(f"{prefix}_deviations", "int_add", uint_format(bits).name, component, 1, 0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from accel_sim.machines.counting import frequent_of
 from accel_sim.machines.gemm_layout import Product
 from accel_sim.machines.integers import format_named
 from accel_sim.machines.inventory import Inventory, Register
@@ -137,13 +138,13 @@ class GemmMachine(ProgramMachine):
         sides = unit.sides
         products = tuple(name for name in unit.products if name in self.product_names)
         return GemmCheck("gemm", products, sides in ("rows", "both"), sides in ("columns", "both"), int(unit.columns),
-                         bool(unit.correct), unit.threshold.kind == "relative", _frequent(unit))
+                         bool(unit.correct), unit.threshold.kind == "relative", frequent_of(unit))
 
     def _fused(self, unit: Any) -> FusedCheck | None:
         if unit is None:
             return None
         return FusedCheck(int(unit.columns), unit.granularity == "query_block",
-                          unit.threshold.kind == "relative", _frequent(unit))
+                          unit.threshold.kind == "relative", frequent_of(unit))
 
     def _rowsum(self, unit: Any) -> GemmCheck | None:
         """The sums over keys: along the lines of the array, but for `is`, whose columns are queries."""
@@ -151,12 +152,12 @@ class GemmMachine(ProgramMachine):
             return None
         rows = self.flow != "is"
         return GemmCheck("score_rowsum", ("qk",), rows, not rows, int(unit.columns), False,
-                         unit.threshold.kind == "relative", _frequent(unit))
+                         unit.threshold.kind == "relative", frequent_of(unit))
 
     def _softmax(self, unit: Any) -> SoftmaxCheck | None:
         if unit is None:
             return None
-        return SoftmaxCheck(tuple(unit.which), _frequent(unit))
+        return SoftmaxCheck(tuple(unit.which), frequent_of(unit))
 
     @property
     def units(self) -> tuple[Any, ...]:
@@ -319,8 +320,3 @@ class GemmMachine(ProgramMachine):
         if self.fused_words:
             found["fused_columns"] = self.fused_words
         return found
-
-
-def _frequent(unit: Any) -> int:
-    """How many deviations raise the alarm under a statistical threshold; 0 for any other."""
-    return int(unit.threshold.frequent) if unit.threshold.kind == "statistical" else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from accel_sim.machines.counting import counting_registers
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes import bits_for
 from accel_sim.numerics.formats import uint_format
@@ -76,16 +77,11 @@ def _encoder(machine: GemmMachine, unit: str, prefix: str) -> Iterator[Register]
 
 
 def _judge(machine: GemmMachine, unit: str, prefix: str) -> Iterator[Register]:
-    frequent = machine.frequent(unit)
     yield _check(machine, unit, f"{prefix}_threshold", (), "checker", "configuration: the threshold")
     yield _check(machine, unit, f"{prefix}_enable", (), 1, "configuration: the unit is on")
     yield _check(machine, unit, f"{prefix}_alarm", (), 1, "sticky alarm")
-    if frequent:
-        bits = bits_for(frequent + 1)
-        yield _check(machine, unit, f"{prefix}_small_threshold", (), "checker",
-                     "configuration: what a residual's magnitude exceeds that deviates")
-        yield _check(machine, unit, f"{prefix}_frequent", (), bits, "configuration: deviations that raise the alarm")
-        yield _check(machine, unit, f"{prefix}_deviations", (), bits, "deviations so far")
+    for name, kind, about in counting_registers(machine.frequent(unit)):
+        yield _check(machine, unit, f"{prefix}_{name}", (), kind, about)
 
 
 def _fused(machine: GemmMachine) -> Iterator[Register]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from accel_sim.machines.counting import counting_registers, frequent_of
 from accel_sim.machines.inventory import Inventory, Register
 from accel_sim.machines.machine import Machine, Occupant
 from accel_sim.numerics.formats import FORMATS, Format, Subnormals, product_format, uint_format
@@ -256,14 +257,8 @@ class LanesMachine(Machine):
 
     @property
     def statistical(self) -> bool:
-        """True if small deviations raise the alarm too, once they are frequent."""
-        return self.check is not None and self.check.threshold.kind == "statistical"
-
-    @property
-    def count_bits(self) -> int:
-        """Width of the counter of deviations; 0 without one."""
-        threshold: Any = getattr(self.check, "threshold", None)
-        return bits_for(threshold.frequent + 1) if self.statistical else 0
+        """True if small deviations raise the alarm of the output check too, once they are frequent."""
+        return frequent_of(self.check) > 0
     # -- the check units that only look -----------------------------------------------------------------
 
     @property
@@ -483,12 +478,7 @@ class LanesMachine(Machine):
             reg("enable", (), 1, "configuration: the checker is on"),
             reg("alarm", (), 1, "sticky alarm"),
         ]
-        if self.statistical:
-            rows += [
-                reg("small_threshold", (), "checker", "configuration: what a residual's magnitude exceeds to deviate"),
-                reg("frequent", (), self.count_bits, "configuration: deviations that raise the alarm"),
-                reg("deviations", (), self.count_bits, "deviations of the head so far"),
-            ]
+        rows += [reg(name, (), kind, about) for name, kind, about in counting_registers(frequent_of(self.check))]
         if self.scans:
             rows += [
                 reg("tile_last", (self.stages,), 1, "the key in stage i closes a key tile that is to be scanned"),

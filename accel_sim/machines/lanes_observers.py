@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from accel_sim.machines.counting import count_bits, counting_registers, frequent_of
 from accel_sim.machines.inventory import Register
-from accel_sim.machines.lanes import LanesMachine, Timing, bits_for, tree_sizes
+from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
 from accel_sim.machines.machine import Occupant
 from accel_sim.machines.operators import Operator, product_of, sum_of
 
@@ -31,33 +32,21 @@ CONFIGURATION = frozenset(
 """Registers that are loaded before the run and read through all of it."""
 
 
-def statistical(unit: Any) -> bool:
-    """Whether a check unit's threshold counts deviations."""
-    return bool(unit.threshold.kind == "statistical")
-
-
 def _judgement(machine: LanesMachine, unit: Any, prefix: str, component: str, residual: str) -> list[Register]:
     """What every unit has behind its comparison."""
 
     def reg(name: str, kind: str | int, about: str) -> Register:
         return machine._register(f"{prefix}_{name}", (), kind, "checker", component, about)
 
-    rows = [
+    return [
         reg("residual", "checker", residual),
         reg("limit", "checker", "what the residual's magnitude may not exceed"),
         reg("judge", 1, "residual and limit are to be compared"),
         reg("threshold", "checker", "configuration: the threshold"),
         reg("enable", 1, "configuration: the unit is on"),
         reg("alarm", 1, "sticky alarm"),
+        *(reg(*row) for row in counting_registers(frequent_of(unit))),
     ]
-    if statistical(unit):
-        width = bits_for(unit.threshold.frequent + 1)
-        rows += [
-            reg("small_threshold", "checker", "configuration: what exceeds it deviates"),
-            reg("frequent", width, "configuration: how many deviations raise the alarm"),
-            reg("deviations", width, "deviations so far"),
-        ]
-    return rows
 
 
 def observer_registers(machine: LanesMachine) -> list[Register]:
@@ -165,8 +154,8 @@ def _lane_select(name: str, fmt: str, component: str, words: int, lanes: int, ro
 
 def _judge(unit: Any, prefix: str, checker: str, component: str, rows: int) -> Iterator[Operator]:
     yield Operator(f"{prefix}_judge", "fp_cmp", checker, component, 1, rows)
-    if statistical(unit):
-        width = f"uint{bits_for(unit.threshold.frequent + 1)}"
+    if frequent := frequent_of(unit):
+        width = f"uint{count_bits(frequent)}"
         yield Operator(f"{prefix}_judge_small", "fp_cmp", checker, component, 1, rows)
         yield Operator(f"{prefix}_count_deviation", "int_add", width, component, 1, rows)
         yield Operator(f"{prefix}_judge_count", "int_cmp", width, component, 1, rows)

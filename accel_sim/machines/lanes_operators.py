@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from accel_sim.machines.counting import count_bits, frequent_of
 from accel_sim.machines.lanes import LanesMachine, Timing, bits_for, tree_sizes
 from accel_sim.machines.lanes_observers import observer_operators, observer_writes
 from accel_sim.machines.operators import Activity, Operator, product_of, sum_of, widest
@@ -266,7 +267,7 @@ class _Operators:
             yield Operator("limit", "fp_mul", product, CHECKER, 1, count.comparisons)
         yield Operator("judge", "fp_cmp", checker.name, CHECKER, 1, count.comparisons)
         if machine.statistical:
-            counter = f"uint{machine.count_bits}"
+            counter = f"uint{count_bits(frequent_of(machine.check))}"
             yield Operator("judge_small", "fp_cmp", checker.name, CHECKER, 1, count.comparisons)
             yield Operator("count_deviation", "int_add", counter, CHECKER, 1, count.comparisons)
             yield Operator("judge_count", "int_cmp", counter, CHECKER, 1, count.comparisons)

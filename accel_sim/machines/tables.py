@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from accel_sim.machines.counting import count_bits, frequent_of
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes import LanesMachine, bits_for, tree_sizes
-from accel_sim.machines.lanes_observers import statistical
 from accel_sim.machines.lanes_schedule import pipeline_stage
 
 Formulas = dict[str, Callable[[LanesMachine], int]]
@@ -45,7 +45,7 @@ WIDTHS: Formulas = {
     "key": lambda m: bits_for(m.config.architecture.max_keys),
     "query": lambda m: bits_for(m.config.architecture.max_queries + m.lanes + 1),
     "lane": lambda m: bits_for(m.lanes),
-    "counter": lambda m: max((bits_for(u.threshold.frequent + 1) for u in m.units if statistical(u)), default=0),
+    "counter": lambda m: max((count_bits(frequent_of(u)) for u in m.units), default=0),
 }
 """Widths of control registers: of a key's index, of a query's (which runs past the last one), of a lane's; of a
 counter that a threshold's `frequent` fits."""
@@ -80,9 +80,9 @@ CONDITIONS: dict[str, Callable[[LanesMachine], bool]] = {
     "window": lambda m: m.sliding_window,
     "statistical": lambda m: m.statistical,
     "row sums": lambda m: m.rowsum is not None,
-    "row sums statistical": lambda m: m.rowsum is not None and statistical(m.rowsum),
+    "row sums statistical": lambda m: frequent_of(m.rowsum) > 0,
     "invariants": lambda m: m.invariants is not None,
-    "invariants statistical": lambda m: m.invariants is not None and statistical(m.invariants),
+    "invariants statistical": lambda m: frequent_of(m.invariants) > 0,
     "`max` watched": lambda m: m.watches("max"),
     "`max` or `sum` watched": lambda m: m.watches("max", "sum"),
     "`mask` watched": lambda m: m.watches("mask"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from accel_sim.engines.job import Job
 from accel_sim.engines.result import RunResult
+from accel_sim.machines.counting import frequent_of
 from accel_sim.machines.inventory import Inventory, Register
 from accel_sim.machines.machine import Machine, Occupant
 from accel_sim.machines.memories import Memories
@@ -130,11 +131,6 @@ class OutputMachine(Machine):
             return None
         return next(unit for unit in self.output_units if unit.component == component)
 
-    @staticmethod
-    def counts(unit: OutputUnit) -> bool:
-        """Whether a unit counts deviations."""
-        return bool(unit.settings.threshold.kind == "statistical")
-
     @cached_property
     def flags(self) -> tuple[Register, ...]:
         """The sticky alarms of the machine's own check units: all that still matters of it once its run has ended."""
@@ -182,7 +178,7 @@ class OutputMachine(Machine):
         for unit in self.output_units:
             clocked = {QUERY: n + DRAIN, ROW: n * d, RESIDUAL: n, LIMIT: n, THRESHOLD: 0, ALARM: n}
             writes |= {f"{unit.kind}_{name}": clocked[name] for name in COMMON}
-            if self.counts(unit):  # clean heads seldom deviate
+            if frequent_of(unit.settings):  # clean heads seldom deviate
                 writes |= {f"{unit.kind}_{name}": 0 for name in COUNTING}
             times = {"head": 1, "key": n_keys, "query": n}
             writes |= {register.name: register.size * times[held.loads] for held in unit.registers()
@@ -201,9 +197,9 @@ class OutputMachine(Machine):
         kind, checker = unit.kind, self.stored_formats["checker"].name
         width = self.inventory[f"{kind}_{QUERY}"].format.name
         yield Operator(f"{kind}_count", "int_add", width, unit.component, 1, n + DRAIN)
-        judges = 2 if self.counts(unit) else 1
+        judges = 2 if frequent_of(unit.settings) else 1
         yield Operator(f"{kind}_judge", "fp_cmp", checker, unit.component, judges, judges * n)
-        if self.counts(unit):
+        if frequent_of(unit.settings):
             counter = self.inventory[f"{kind}_{DEVIATIONS}"].format.name
             yield Operator(f"{kind}_deviate", "int_add", counter, unit.component, 1, 0)
         if unit.settings.threshold.kind == "relative":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from accel_sim.config import ConfigError, Problem
+from accel_sim.machines.counting import counting_registers, frequent_of
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.lanes import bits_for
 from accel_sim.machines.machine import Machine
@@ -35,14 +36,6 @@ def unit_registers(unit: OutputUnit, machine: Machine) -> tuple[Register, ...]:
         raise ConfigError(Problem(f"the check unit {unit.kind} cannot have a register of its own called {taken[0]}: "
                                   f"every unit has one", "checker.units"))
     counted = machine.config.architecture.max_queries + DRAIN + 1
-    counting: tuple[Register, ...] = ()
-    if unit.settings.threshold.kind == "statistical":
-        width = bits_for(unit.settings.threshold.frequent + 1)
-        counting = (
-            register(SMALL, (), "checker", "configuration: the small limit"),
-            register(FREQUENT, (), width, "configuration: how many deviations raise the alarm"),
-            register(DEVIATIONS, (), width, "residuals of the head over the small limit"),
-        )
     return (
         register(QUERY, (), bits_for(counted), "row that the next cycle reads; past the last row, cycles since then"),
         register(ROW, (machine.head_dim,), "output", "row read back from the output buffer"),
@@ -50,7 +43,7 @@ def unit_registers(unit: OutputUnit, machine: Machine) -> tuple[Register, ...]:
         register(LIMIT, (), "checker", "what the residual's magnitude may not exceed"),
         register(THRESHOLD, (), "checker", "configuration: the threshold"),
         register(ALARM, (), 1, "sticky alarm"),
-        *counting,
+        *(register(name, (), kind, about) for name, kind, about in counting_registers(frequent_of(unit.settings))),
         *(register(held.name, held.shape, held.role, held.about) for held in unit.registers()),
     )
 

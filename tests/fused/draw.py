@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,30 +17,27 @@ from accel_sim.config.checker import (
 )
 from accel_sim.config.faults import Faults
 from accel_sim.config.fused import FusedArchitecture, FusedFormats
+from accel_sim.engines.job import Job
 from accel_sim.engines.replay.types import FALL_BACK, Outcomes
 from accel_sim.engines.result import RunResult
 from accel_sim.faults.fault import Fault
 from accel_sim.faults.outcome import relative_l2, severity
+from accel_sim.machines.counting import frequent_of
 from accel_sim.machines.fused import FusedMachine
 from accel_sim.numerics.arithmetic import mul_vs
 
 
 @dataclass(frozen=True)
-class Head:
-    """A job, as the engines take it."""
+class Head(Job):
+    """A job whose limits are changed one by one. The machine has a scale of its own."""
 
-    q: np.ndarray
-    k: np.ndarray
-    v: np.ndarray
-    bound: np.ndarray
-    first: np.ndarray
-    limits: dict[str, float] = field(default_factory=dict)
+    scale: float = 0.0
 
     def with_limit(self, value: float, unit: str = "fused_output") -> Head:
-        return replace(self, limits=self.limits | {unit: value})
+        return replace(self, limits={**self.limits, unit: value})
 
     def with_policy(self, small: float, frequent: int, unit: str = "fused_output") -> Head:
-        return replace(self, limits=self.limits | {f"{unit}.small": small, f"{unit}.frequent": float(frequent)})
+        return replace(self, limits={**self.limits, f"{unit}.small": small, f"{unit}.frequent": float(frequent)})
 
 
 def machine(size: int, columns: int = 1, granularity: str = "head", relative: bool = False, frequent: int = 0,
@@ -114,7 +111,7 @@ def with_random_limits(m: FusedMachine, job: Head, rng: np.random.Generator) -> 
     for unit in m.units:
         limit = float(rng.choice([1e-6, 1e-2, 0.5, 1e9]))
         job = job.with_limit(limit, unit.kind)
-        if m.deviation_bits(unit):
+        if frequent_of(unit):
             job = job.with_policy(limit * float(rng.choice([1e-6, 0.1])), unit.threshold.frequent, unit.kind)
     return job
 

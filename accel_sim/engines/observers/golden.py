@@ -9,7 +9,8 @@ import numpy as np
 
 from accel_sim.engines.clock import Clock
 from accel_sim.engines.job import Job
-from accel_sim.engines.lanes_log import allowed_by
+from accel_sim.engines.judgement import allowed_by
+from accel_sim.engines.lanes_tree import tree_root
 from accel_sim.engines.observers.step import beyond, masks, worst
 from accel_sim.engines.result import Comparison
 from accel_sim.machines.lanes import LanesMachine, Timing, tree_sizes
@@ -110,16 +111,9 @@ def predict(q, keys, scale, prod, tree, g, f):
 @kernel
 def sum_products(prod, tree, g, rc):
     """The unit's adder tree over its products prod (d,), level by level into tree (W,); returns its root."""
-    size = g.head_dim
-    start = (size + 1) // 2
-    tree_level(tree[:start], prod, size, rc, rc.flush_below)
-    size = start
-    while size > 1:
-        h = (size + 1) // 2
-        tree_level(tree[start:start + h], tree[start - size:start], size, rc, rc.flush_below)
-        start += h
-        size = h
-    return tree[start - 1]
+    half = (g.head_dim + 1) // 2
+    tree_level(tree[:half], prod, g.head_dim, rc, rc.flush_below)
+    return tree_root(tree, half, rc)
 
 
 @kernel

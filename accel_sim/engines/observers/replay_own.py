@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_sim.engines.lanes_log import allowed_by, over
+from accel_sim.engines.judgement import allowed_by, over
 from accel_sim.engines.observers.golden import predict, scaled, sum_products
 from accel_sim.engines.observers.replay_query import (
     COPY,
@@ -185,7 +185,7 @@ def observe_score_bound(n, cycle, k, cw, st, wt, g, f, data, w, sink):
 def observe_judgement(n, unit, part, cycle, clock_cycle, k, cw, wt, g, f, w, sink):
     """A register behind a unit's comparison, or its configuration; as `observe_own`."""
     rc = f.checker
-    counting = g.softmax_counts if unit == 1 else g.rowsum_counts
+    counting = (g.softmax_most if unit == 1 else g.rowsum_most) > 0.0
     relative = unit == 0 and g.rowsum_relative
     if part == OF_THRESHOLD:
         threshold = hit(wt.threshold[unit], k, w)

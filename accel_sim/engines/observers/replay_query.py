@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_sim.engines.lanes_log import allowed_by
+from accel_sim.engines.judgement import allowed_by
 from accel_sim.engines.lanes_step import max_step
 from accel_sim.engines.observers.step import beyond, masks, worst
 from accel_sim.engines.replay.chains import base_of, binary32, same_bits, sum_chain

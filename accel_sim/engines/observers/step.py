@@ -7,7 +7,8 @@ same equations as text.
 
 from __future__ import annotations
 
-from accel_sim.engines.lanes_log import allowed_by, log_comparison, over
+from accel_sim.engines.judgement import allowed_by, judge
+from accel_sim.engines.lanes_log import log_comparison
 from accel_sim.engines.lanes_tree import tree_shift
 from accel_sim.machines.lanes import SWAP
 from accel_sim.numerics.arithmetic import add, maximum, mul, mul_vv, sub, tree_level
@@ -35,25 +36,11 @@ def observe(R, s, g, f, env, data):
 
 
 @kernel
-def judge(R, due, enable, residual, limit, alarm, counting, small, frequent, deviations, most):
-    """The comparator of a unit, and (counting) its counter of deviations, which stops at `most`; slots of registers."""
-    if R[due] == 0.0 or R[enable] == 0.0:
-        return
-    if over(R[residual], R[limit]):
-        R[alarm] = 1.0
-    if counting and over(R[residual], R[small]):
-        count = min(R[deviations] + 1.0, most)
-        R[deviations] = count
-        if count >= R[frequent]:
-            R[alarm] = 1.0
-
-
-@kernel
 def watch_row_sums(R, s, g, f, env, data, lane, closes, last):
     """score_rowsum: the sums of keys and scores, and what becomes of the lane that is drained (−1: none)."""
     n, d, levels = g.lanes, g.head_dim, g.levels
     rc = f.checker
-    judge(R, s.rowsum_judge, s.rowsum_enable, s.rowsum_residual, s.rowsum_limit, s.rowsum_alarm, g.rowsum_counts,
+    judge(R, s.rowsum_judge, s.rowsum_enable, s.rowsum_residual, s.rowsum_limit, s.rowsum_alarm,
           s.rowsum_small_threshold, s.rowsum_frequent, s.rowsum_deviations, g.rowsum_most)
     prod = R[s.rowsum_prod:s.rowsum_prod + d]
     tree = R[s.rowsum_tree:s.rowsum_tree + s.rowsum_tree_size]
@@ -105,7 +92,7 @@ def watch_softmax(R, s, g, f, env, data, lane):
     """softmax_invariants: the violations of every lane, and the judgement of the lane that is drained (−1: none)."""
     n, depth = g.lanes, g.depth
     rc = f.checker
-    judge(R, s.softmax_judge, s.softmax_enable, s.softmax_residual, s.softmax_limit, s.softmax_alarm, g.softmax_counts,
+    judge(R, s.softmax_judge, s.softmax_enable, s.softmax_residual, s.softmax_limit, s.softmax_alarm,
           s.softmax_small_threshold, s.softmax_frequent, s.softmax_deviations, g.softmax_most)
     reads = lane >= 0 and R[s.active + lane] != 0.0
     if reads:

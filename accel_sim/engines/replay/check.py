@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_sim.engines.lanes_log import over
+from accel_sim.engines.judgement import over
 from accel_sim.engines.lanes_step import HEAD, KEY_TILE, QUERY_BLOCK
 from accel_sim.engines.replay.codes import (
     ALARM,
@@ -74,7 +74,7 @@ def replay_judged(code, since, k, cw, g, w):
         limit = hit(limit, k, w)
     if over(residual, limit):
         return CHANGED, cw.alarm_cycle[index]
-    if g.statistical and code == RESIDUAL:
+    if g.check_most > 0.0 and code == RESIDUAL:
         # It may deviate where the comparison on record does not, or the other way round.
         recorded = w.residual[index]
         w.residual[index] = residual
@@ -108,7 +108,7 @@ def count_from(judged, deviations, small, frequent, cw, g, w):
     `deviations`; or NEVER."""
     for index in range(judged, w.residual.shape[0]):
         if over(w.residual[index], small):
-            deviations = min(deviations + 1, g.most_deviations)
+            deviations = min(deviations + 1, np.int64(g.check_most))
             if deviations >= frequent:
                 return cw.alarm_cycle[index]
     return NEVER

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_sim.engines.lanes_log import over
+from accel_sim.engines.judgement import over
 from accel_sim.engines.lanes_step import HEAD, KEY_TILE, limit_of
 from accel_sim.engines.replay.chains import binary32, canonical, same_bits
 from accel_sim.engines.replay.types import COLUMN, DROPPED, ROW
-from accel_sim.faults.outcome import compare_rows, compare_values
+from accel_sim.faults.outcome import add_rows, compare_values
 from accel_sim.numerics.arithmetic import add, move, sub
 from accel_sim.numerics.jit import inner
 from accel_sim.numerics.rounding import quiet
@@ -135,13 +135,7 @@ def measure(n, block, st, g, codec, w, out):
             out.nonfinite[n] += lost
             out.rows[n] += 1
         elif mark == ROW or mark == DROPPED:
-            square, largest, ulp, nonfinite, rows = compare_rows(
-                st.o[i:i + 1], w.rows[i - first:i - first + 1], codec, out.square[n])
-            out.square[n] = square
-            out.max_abs[n] = max(out.max_abs[n], largest)
-            out.max_ulp[n] = max(out.max_ulp[n], ulp)
-            out.nonfinite[n] += nonfinite
-            out.rows[n] += rows
+            add_rows(n, st.o[i:i + 1], w.rows[i - first:i - first + 1], codec, out)
     out.differs[n] = out.rows[n] > 0
 
 
