@@ -81,7 +81,12 @@ def rows() -> Iterator[Row]:
             yield Row(config, "invariants", [{"kind": "invariants"}])
             yield Row(config, "fused_output + score_rowsum + softmax_invariants", [fused_output(), rowsum, SOFTMAX])
         if config == "fused-d32":
-            yield Row(config, "softmax_invariants", [{**SOFTMAX, "which": ["sum", "max", "score"]}])
+            rowsum = {"kind": "score_rowsum", "threshold": CALIBRATED}
+            softmax = {**SOFTMAX, "which": ["sum", "max", "score"]}
+            yield Row(config, "score_rowsum", [rowsum])
+            yield Row(config, "softmax_invariants", [softmax])
+            yield Row(config, "fused_output, 2 columns + score_rowsum + softmax_invariants",
+                      [fused_output(columns=2), rowsum, softmax])
         for kind in ("parity", "secded", "dmr", "tmr"):
             yield Row(config, kind, [{"kind": kind}])
         yield Row(config, "fused_output + parity of control",

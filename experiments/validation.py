@@ -61,7 +61,9 @@ TINY: dict[str, dict[str, Any]] = {
     "fused": {
         "architecture": {"kind": "fused", "head_dim": 4, "exp_pieces": 2, "reciprocal_cycles": 2, "max_keys": 8,
                          "max_queries": 8},
-        "checker.units": [{"kind": "fused_output", "threshold": {"kind": "absolute", "value": 0.05}}],
+        "checker.units": [{"kind": "fused_output", "threshold": {"kind": "absolute", "value": 0.05}},
+                          {"kind": "softmax_invariants", "which": ["sum", "max", "score"]},
+                          {"kind": "score_rowsum", "threshold": {"kind": "absolute", "value": 0.001}}],
         "workload": {"kind": "gaussian", "queries": 3, "keys": 6, "mask": {"valid_keys": 5}},
     },
 }

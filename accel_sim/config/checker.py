@@ -172,7 +172,7 @@ class ScoreRowsumUnit(Section):
     )
     columns: ChecksumColumns = Field(
         default=1,
-        description="On an array machine: operands, in the operand format, that carry the sum of the keys into the "
+        description="On a gemm machine: operands, in the operand format, that carry the sum of the keys into the "
         "array. One holds it rounded; a second and a third the remainders, as low and lower parts.",
     )
     threshold: Threshold = Field(default=CalibratedThreshold(), description="What residual raises the alarm.")

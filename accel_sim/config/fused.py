@@ -119,8 +119,9 @@ class FusedArchitecture(Section):
         """What this machine cannot have of a check unit; keys of the unit begin with `unit.`."""
         if unit.kind == "gemm":
             yield Clash(("unit.kind",), "a fused machine has no products of their own to check: use fused_output")
-        if unit.kind == "score_rowsum":
-            yield Clash(("unit.kind",), "a fused machine has no score_rowsum: one more key would have to be streamed")
+        if unit.kind == "score_rowsum" and unit.columns > 1:
+            message = "a fused machine keeps the sum of the keys in the checker format: columns must be 1"
+            yield Clash(("unit.columns",), message)
         if unit.kind == "softmax_invariants" and "mask" in unit.which:
             message = "weights never leave the PEs of a fused machine, so which may be sum, max and score, not mask"
             yield Clash(("unit.which",), message)

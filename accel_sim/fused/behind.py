@@ -12,7 +12,9 @@ from accel_sim.faults.outcome import add_rows, compare_values
 from accel_sim.fused.golden import compared, root_of, sum_block
 from accel_sim.fused.invariants import judge_softmax, note
 from accel_sim.fused.reach import same, struck
+from accel_sim.fused.row_sums import compare_sums, predict, take_query
 from accel_sim.fused.step import ALARM_CYCLE, COMPARED, CYCLE, alarmed, check_step, store
+from accel_sim.fused.summed import SUMS, compare_sums_again, key_sum_before
 from accel_sim.fused.watched import AT_END, with_sum
 from accel_sim.machines.fused import WATCH_SUM
 from accel_sim.numerics.jit import inner
@@ -20,13 +22,14 @@ from accel_sim.numerics.jit import inner
 
 class Comparisons(NamedTuple):
     """The head's comparisons, of all units: at_block (B,), index of the one that a block ends, −1 for none; unit,
-    cycle, residual, limit (n,); policy (2, 2): by unit, what deviates, and how often raises the alarm (0: never);
-    before (B, 2): pred and act as a block begins; head: they run through; threshold; relative; alarm: fault-free alarm
-    cycle, −1 for none."""
+    cycle, residual, limit (n,); policy (3, 2): by unit, what deviates, and how often raises the alarm (0: never);
+    rank (3,): of units whose comparisons come in the same cycle; before (B, 2): pred and act as a block begins; head:
+    they run through; threshold; relative; alarm: fault-free alarm cycle, −1 for none."""
 
     at_block: Any
     unit: Any
     policy: Any
+    rank: Any
     cycle: Any
     residual: Any
     limit: Any
@@ -42,12 +45,12 @@ def verdict(w: Any, cmp: Any) -> Any:
     """(alarm cycle or −1, residual and limit of the telling comparison) of the comparisons in the scratch."""
     best = -1
     alarm = np.int64(-1)
-    counts = (0, 0)
+    counts = (0, 0, 0)
     for index in range(w.residual.shape[0]):
         residual, unit = w.residual[index], cmp.unit[index]
         if cmp.policy[unit, 1] > 0.0 and over(residual, cmp.policy[unit, 0]):
-            counts = (counts[0] + 1, counts[1]) if unit == 0 else (counts[0], counts[1] + 1)
-            if alarm < 0 and (counts[0] if unit == 0 else counts[1]) >= cmp.policy[unit, 1]:
+            counts = (counts[0] + (unit == 0), counts[1] + (unit == 1), counts[2] + (unit == 2))
+            if alarm < 0 and counts[unit] >= cmp.policy[unit, 1]:
                 alarm = cmp.cycle[index] + 1
         if over(residual, w.limit[index]):
             return alarm if alarm >= 0 else cmp.cycle[index] + 1, residual, w.limit[index]
@@ -131,7 +134,9 @@ def conclude(i: Any, block: Any, checked: Any, x: Any, n: Any, f: Any, codec: An
     if checked:
         new_roots(block, x, n, f, w)
         compare_again(block, x, n, f, cmp, w)
-    if checked or x.watched.what != 0:
+    if x.summed.on:
+        compare_sums_again(block, x, n, f, w)
+    if checked or x.watched.what != 0 or x.summed.on:
         conclude_comparisons(i, cmp, w, out)
     for c in range(n):
         w.changed[c] = 0
@@ -170,19 +175,21 @@ def conclude_element(i: Any, block: Any, column: Any, dim: Any, k: Any, checked:
 
 
 class Rear(NamedTuple):
-    """The machine behind the array, for faults there. own: slots of the invariants' unit. state: its flat state (only
-    the registers behind the accumulators are used); start (B, …): what `slots` of it hold as each block's LseNorm
-    begins; slots: those registers'; window: cycles from there until all is still again. o (Nq, N): the O memory, golden
-    between faults. log: comparisons."""
+    """The machine behind the array, for faults there. own: slots of the units that only look. state: its flat state
+    (only the registers behind the accumulators are used); start (B, …): what `slots` of it hold in cycle `at` of each
+    block, before the first of these registers moves there; slots: those registers'; window: cycles from there until
+    all is still again. o (Nq, N): the O memory, golden between faults. log: comparisons. keys (N,): room."""
 
     own: Any
     state: Any
     start: Any
     slots: Any
+    at: int
     window: int
     o: Any
     env: Any
     log: Any
+    keys: Any
 
 
 @inner
@@ -207,7 +214,7 @@ def output_stage(rear: Any, s: Any, g: Any, cycle: Any, clock: Any, x: Any) -> N
 @inner
 def read_query(rear: Any, g: Any, f: Any, around: Any, cycle: Any, clock: Any, x: Any) -> None:
     """What the invariants' unit reads out in a cycle of the fault-free run, by its `softmax_keys`."""
-    state, own = rear.state, rear.own
+    state, own = rear.state, rear.own.softmax
     block = cycle // clock.block
     column = cycle - block * clock.block - clock.norm_at
     query = block * g.size + column
@@ -224,18 +231,52 @@ def read_query(rear: Any, g: Any, f: Any, around: Any, cycle: Any, clock: Any, x
 
 
 @inner
+def keys_in_cycle(keys: Any, cycle: Any, clock: Any, x: Any, n: Any, f: Any) -> None:
+    """keys (N,) becomes the sums of the keys at the start of a cycle of the fault-free run."""
+    block = cycle // clock.block
+    off = cycle - block * clock.block
+    waits = off - clock.tiles * clock.tile
+    tile = min(off // clock.tile, clock.tiles - 1)
+    count = min(max(0, off - tile * clock.tile - clock.load - 1), n)
+    for e in range(n):
+        if waits > n or block >= clock.blocks:
+            keys[e] = 0.0
+        elif count == n:
+            keys[e] = x.summed.keys[tile, e]
+        else:
+            keys[e] = key_sum_before(x, e, tile, count, n, f)
+
+
+@inner
+def read_query_again(rear: Any, g: Any, f: Any, around: Any, cycle: Any, clock: Any, x: Any) -> None:
+    """What the unit of the row sums does in a cycle of the fault-free run, from the scratchpad's read on."""
+    state, own, n = rear.state, rear.own.rowsum, g.size
+    compare_sums(state, own, n, g.levels, g.rowsum_relative, f, rear.env, around.comparisons, COMPARED, CYCLE)
+    if state[own.valid] != 0.0:
+        keys_in_cycle(rear.keys, cycle, clock, x, n, f)
+    predict(state, own, n, g.levels, f, rear.keys)
+    block = cycle // clock.block
+    column = cycle - block * clock.block - clock.tiles * clock.tile
+    query = block * n + column
+    if block < clock.blocks and 0 <= column < n and query < g.n_queries:
+        take_query(state, own, x.summed.table[query, SUMS + x.summed.keys.shape[0] - 1], around.q, query)
+
+
+@inner
 def rear_cycle(rear: Any, s: Any, g: Any, f: Any, around: Any, cycle: Any, clock: Any, x: Any) -> None:
     """One cycle behind the array."""
     env, state = rear.env, rear.state
     env[CYCLE] = cycle
-    if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, rear.own.alarm):
+    if env[ALARM_CYCLE] < 0 and alarmed(state, s, rear.own):
         env[ALARM_CYCLE] = cycle
     if g.columns > 0:
         check_step(state, s, g, f, env, around)
     if g.watch > 0:
-        judge_softmax(state, rear.own)
+        judge_softmax(state, rear.own.softmax)
         read_query(rear, g, f, around, cycle, clock, x)
-    if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, rear.own.alarm):
+    if g.rowsum:
+        read_query_again(rear, g, f, around, cycle, clock, x)
+    if env[ALARM_CYCLE] < 0 and alarmed(state, s, rear.own):
         env[ALARM_CYCLE] = cycle + 1
     store(state, s, g, env, around)
     output_stage(rear, s, g, cycle, clock, x)
@@ -243,7 +284,7 @@ def rear_cycle(rear: Any, s: Any, g: Any, f: Any, around: Any, cycle: Any, clock
 
 @inner
 def is_golden(rear: Any, block: Any) -> Any:
-    """Whether the registers are what they are as a block's LseNorm begins."""
+    """Whether the registers are what they are as they begin to move in a block."""
     equal = True
     for j in range(rear.slots.shape[0]):
         if not same(rear.state[rear.slots[j]], rear.start[block, j]):
@@ -255,11 +296,11 @@ def is_golden(rear: Any, block: Any) -> Any:
 @inner
 def replay_behind(i: Any, cycle: Any, slot: Any, k: Any, s: Any, g: Any, f: Any, around: Any, clock: Any, x: Any,
                   codec: Any, cmp: Any, rear: Any, w: Any, out: Any) -> Any:
-    """A strike on a register behind the output register, from the LseNorm around or before it to the end. around: as
-    the kernels of `step` take it, with rear.o and rear.log as its memories."""
+    """A strike on a register behind the array, from the window around or before it to the end. around: as the kernels
+    of `step` take it, with rear.o and rear.log as its memories."""
     env, n = rear.env, g.size
-    block = (cycle - clock.norm_at) // clock.block
-    inside = block >= 0 and cycle < clock.norm_at + block * clock.block + rear.window
+    block = (cycle - rear.at) // clock.block
+    inside = block >= 0 and cycle < rear.at + block * clock.block + rear.window
     source = block if inside else block + 1
     if not inside and source >= clock.blocks:
         source = clock.blocks - 1  # the head is over but for its tail
@@ -268,7 +309,7 @@ def replay_behind(i: Any, cycle: Any, slot: Any, k: Any, s: Any, g: Any, f: Any,
         rear.state[rear.slots[j]] = rear.start[source, j]
     env[COMPARED] = 0
     env[ALARM_CYCLE] = -1
-    at = clock.norm_at + source * clock.block if inside else cycle
+    at = rear.at + source * clock.block if inside else cycle
     if inside:
         for q in range(source * n, min(source * n + n, g.n_queries)):
             for t in range(n):
@@ -278,25 +319,23 @@ def replay_behind(i: Any, cycle: Any, slot: Any, k: Any, s: Any, g: Any, f: Any,
         at += 1
     skipped = 0  # comparisons of the fault-free run that were made before what is simulated
     for index in range(cmp.cycle.shape[0]):
-        if cmp.cycle[index] <= (clock.norm_at + source * clock.block if inside else cycle):
+        if cmp.cycle[index] <= (rear.at + source * clock.block if inside else cycle):
             skipped += 1
     rear.state[slot] = struck(rear.state[slot], k, w)
     if env[ALARM_CYCLE] == cycle:
         env[ALARM_CYCLE] = -1  # raised in the cycle before, and read after the strike
-    if env[ALARM_CYCLE] < 0 and alarmed(rear.state, s.alarm, rear.own.alarm):
+    if env[ALARM_CYCLE] < 0 and alarmed(rear.state, s, rear.own):
         env[ALARM_CYCLE] = cycle
     touched = source if inside else source - 1
-    still = cycle + rear.window
     following = source + 1 if inside else source
+    still = cycle + g.levels + 4
     if inside:
-        still = max(cycle + g.levels + 4, clock.norm_at + source * clock.block + rear.window)
-    else:
-        still = cycle + g.levels + 4
+        still = max(still, rear.at + source * clock.block + rear.window)
     rejoined = clock.blocks
     while True:
         stop = min(still, clock.cycles)
         if following < clock.blocks:
-            begins = clock.norm_at + following * clock.block
+            begins = rear.at + following * clock.block
             stop = min(stop, begins)
         while at < stop:
             rear_cycle(rear, s, g, f, around, at, clock, x)
@@ -306,7 +345,7 @@ def replay_behind(i: Any, cycle: Any, slot: Any, k: Any, s: Any, g: Any, f: Any,
         if is_golden(rear, following):
             rejoined = following
             break
-        at = clock.norm_at + following * clock.block
+        at = rear.at + following * clock.block
         for q in range(following * n, min(following * n + n, g.n_queries)):
             for t in range(n):
                 rear.o[q, t] = 0.0
@@ -334,12 +373,17 @@ def tell(i: Any, touched: Any, rejoined: Any, skipped: Any, n: Any, clock: Any, 
             for t in range(n):
                 rear.o[q, t] = x.out[q, t]
     out.differs[i] = out.rows[i] > 0
-    if g.columns == 0 and g.watch == 0:
+    if cmp.unit.shape[0] == 0:
         return status
-    before = clock.norm_at + rejoined * clock.block
+    before = rear.at + rejoined * clock.block
     telling = -1
     best, limit = np.nan, np.nan
     made = min(rear.env[COMPARED], rear.log.shape[0])
+    for later in range(1, made):  # of one cycle, in the order of the config's units
+        one, other = rear.log[later - 1], rear.log[later]
+        if one[0] == other[0] and cmp.rank[int(other[6])] < cmp.rank[int(one[6])]:
+            for j in range(one.shape[0]):
+                one[j], other[j] = other[j], one[j]
     total = skipped + made
     for index in range(cmp.cycle.shape[0]):
         if rejoined < clock.blocks and cmp.cycle[index] > before:

@@ -12,12 +12,14 @@ from accel_sim.config.errors import ConfigError
 from accel_sim.engines.result import Comparison
 from accel_sim.fused.arithmetic import tables
 from accel_sim.fused.invariants import OwnSlots
-from accel_sim.fused.step import COMPARISON_COLUMNS, HEAD, QUERY_BLOCK, Around, Shape, Slots
+from accel_sim.fused.row_sums import SumSlots
+from accel_sim.fused.step import COMPARISON_COLUMNS, HEAD, QUERY_BLOCK, Around, Shape, Slots, Watchers
 from accel_sim.machines.counting import count_bits, frequent_of
 from accel_sim.machines.fused import WATCH_SCORE, FusedMachine
 from accel_sim.machines.score_bound import score_bound
 
-AT_RESET = {"new_max": -np.inf, "old_max": -np.inf, "enable": 1.0, "softmax_m": -np.inf, "softmax_enable": 1.0}
+AT_RESET = {"new_max": -np.inf, "old_max": -np.inf, "enable": 1.0, "softmax_m": -np.inf, "softmax_enable": 1.0,
+            "rowsum_enable": 1.0}
 """Registers that are not zero at reset, but for the configuration of the head."""
 
 
@@ -26,11 +28,14 @@ def slots(machine: FusedMachine) -> Slots:
     return Slots(**{name: machine.inventory.offsets.get(name, -1) for name in Slots._fields})
 
 
-def own_slots(machine: FusedMachine) -> OwnSlots:
-    """The same of the unit of the softmax's invariants."""
-    names = [name for name in OwnSlots._fields if name != "mask"]
-    found = {name: machine.inventory.offsets.get(f"softmax_{name}", -1) for name in names}
-    return OwnSlots(**found, mask=(1 << count_bits(frequent_of(machine.invariants))) - 1)
+def watchers(machine: FusedMachine) -> Watchers:
+    """The same of the units that only look."""
+
+    def of(kind: Any, prefix: str, unit: Any) -> Any:
+        found = {name: machine.inventory.offsets.get(f"{prefix}_{name}", -1) for name in kind._fields if name != "mask"}
+        return kind(**found, mask=(1 << count_bits(frequent_of(unit))) - 1)
+
+    return Watchers(of(OwnSlots, "softmax", machine.invariants), of(SumSlots, "rowsum", machine.rowsum))
 
 
 def shape(machine: FusedMachine, n_queries: int, n_keys: int) -> Shape:
@@ -64,6 +69,8 @@ def shape(machine: FusedMachine, n_queries: int, n_keys: int) -> Shape:
         bound_bits=machine.bound_bits,
         deviation_mask=(1 << count_bits(frequent_of(check))) - 1,
         watch=machine.watch,
+        rowsum=machine.rowsum is not None,
+        rowsum_relative=machine.rowsum is not None and machine.rowsum.threshold.kind == "relative",
     )
 
 
@@ -91,7 +98,8 @@ def around(machine: FusedMachine, job: Any) -> Around:
     """Memories, tables and room for one run; the O memory starts as zeros."""
     n, constants = machine.size, tables(machine)
     blocks = -(-job.q.shape[0] // n)
-    most = 4 * blocks + 4 + (2 * blocks * n + n if machine.watch else 0)
+    by_query = (machine.invariants is not None) + (machine.rowsum is not None)
+    most = 4 * blocks + 4 + by_query * (2 * blocks * n + n)
     return Around(
         q=np.ascontiguousarray(job.q, dtype=np.float64),
         k=np.ascontiguousarray(job.k, dtype=np.float64),
@@ -130,8 +138,9 @@ def initial_state(machine: FusedMachine, job: Any) -> NDArray[np.float64]:
         "softmax_bound": bound_of_scores(machine, job),
         "softmax_keys": job.k.shape[0],
         "softmax_threshold": job.limit("softmax_invariants"),
+        "rowsum_threshold": job.limit("score_rowsum"),
     }
-    for unit, prefix in (("fused_output", ""), ("softmax_invariants", "softmax_")):
+    for unit, prefix in (("fused_output", ""), ("softmax_invariants", "softmax_"), ("score_rowsum", "rowsum_")):
         values[f"{prefix}small_threshold"], values[f"{prefix}frequent"] = job.policy(unit)
     for name, value in values.items():
         if name in inventory:

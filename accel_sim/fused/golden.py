@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel_sim.engines.result import Comparison, RunResult, first_alarm
+from accel_sim.fused.adder_tree import first_sums, later_sums
 from accel_sim.fused.arithmetic import Rules, chords, log2e_over_sqrt, rules, tagged
 from accel_sim.fused.build import allowed_keys, bound_of_scores, first_keys, in_order
 from accel_sim.fused.column import (
@@ -28,7 +29,8 @@ from accel_sim.fused.column import (
     sum_of_weights,
     weights,
 )
-from accel_sim.fused.step import first_sums, later_sums
+from accel_sim.fused.summed import PRED, Summed, judged_sums, sum_keys, sum_query, summed
+from accel_sim.fused.summed import TOLD as SUM_TOLD
 from accel_sim.fused.watched import RESIDUAL, TOLD, Watched, watch_query, watched
 from accel_sim.machines.fused import FusedMachine
 from accel_sim.numerics.arithmetic import add, maximum, mul, sub
@@ -44,7 +46,8 @@ class Values(NamedTuple):
     q (Nq, N), k_t (N, N_keys), v (N_keys, N + C), allowed, first (Nq,): what goes in. s, p (Nq, N_keys): scores and
     weights. new_max (Nq, T): maximum after a tile. delta, total (Nq, T) and value (Nq, T, N + C): what arrives at the
     accumulators; a (Nq, T): the correction. l (Nq, T), o (Nq, T, N + C): accumulators after a tile. inverse (Nq,), out
-    (Nq, N + C): 1/l, divided rows. root (B, N + C): of the check unit's tree. watched: of the invariants' unit.
+    (Nq, N + C): 1/l, divided rows. root (B, N + C): of the check unit's tree. watched, summed: of the units
+    that only look.
     """
 
     q: Array
@@ -65,6 +68,7 @@ class Values(NamedTuple):
     out: Array
     root: Array
     watched: Watched
+    summed: Summed
 
 
 def constants(machine: FusedMachine) -> Constants:
@@ -76,11 +80,13 @@ def constants(machine: FusedMachine) -> Constants:
 
 
 @kernel
-def run_queries(x: Any, p: Any, n: int, t: Any, f: Any) -> None:
-    """Fill everything of `Values` x but the tree. p (N,): room."""
+def run_queries(x: Any, p: Any, tree: Any, n: int, t: Any, f: Any) -> None:
+    """Fill everything of `Values` x but the check unit's tree. p (N,), tree (⌈N/2⌉,): room."""
     n_queries, n_keys = x.s.shape
     tiles = x.delta.shape[1]
     checksum_columns(x.v, x.v.shape[1] - n, f)
+    if x.summed.on:
+        sum_keys(x, n, f)
     for i in range(n_queries):
         scores(x.s[i], x.q[i], x.k_t, 0, n_keys, f)
         old = -np.inf
@@ -102,6 +108,8 @@ def run_queries(x: Any, p: Any, n: int, t: Any, f: Any) -> None:
         normalise(x.out[i], x.o[i, tiles - 1], x.inverse[i], f)
         if x.watched.what != 0:
             watch_query(i, x, n, f)
+        if x.summed.on:
+            sum_query(i, x, n, p, tree, f)
 
 
 @inner
@@ -189,7 +197,7 @@ def golden_values(machine: FusedMachine, job: Any) -> Values:
     n, c = machine.size, machine.columns
     n_queries, n_keys = job.q.shape[0], job.k.shape[0]
     tiles, blocks = -(-n_keys // n), -(-n_queries // n)
-    v = np.zeros((n_keys, n + c))
+    v, unit = np.zeros((n_keys, n + c)), machine.rowsum
     v[:, :n] = job.v
     per_tile = [np.zeros((n_queries, tiles)) for _ in range(5)]
     x = Values(
@@ -200,9 +208,10 @@ def golden_values(machine: FusedMachine, job: Any) -> Values:
         o=np.zeros((n_queries, tiles, n + c)), inverse=np.zeros(n_queries), out=np.zeros((n_queries, n + c)),
         root=np.zeros((blocks, n + c)),
         watched=watched(machine.watch, bound_of_scores(machine, job), n_queries, n_keys, tiles),
+        summed=summed(unit, job.limit("score_rowsum"), n_queries, tiles, n),
     )
     f = rules(machine)
-    run_queries(x, np.zeros(n), n, constants(machine), f)
+    run_queries(x, np.zeros(n), np.zeros((n + 1) // 2), n, constants(machine), f)
     if machine.check is not None:
         run_tree(x, n, np.zeros(n), np.zeros((n + 1) // 2), f)
     return x
@@ -235,11 +244,18 @@ def result_of(machine: FusedMachine, job: Any, x: Values, f: Rules) -> RunResult
         for query, residual in enumerate(x.watched.table[:, RESIDUAL].tolist()):
             cycle = timing.read_out_cycle(query)
             comparisons.append(Comparison(cycle, residual, limit, np.nan, np.nan, False, "softmax_invariants"))
+    for query in range(x.q.shape[0] if x.summed.on else 0):
+        pred, act = x.summed.table[query, PRED], x.summed.table[query, -1]
+        residual, limit = judged_sums(pred, act, x.summed.threshold, x.summed.relative, f)
+        comparisons.append(Comparison(timing.row_sum_cycle(query), float(residual), float(limit), float(pred),
+                                      float(act), False, "score_rowsum"))
     told = in_order(machine, comparisons)
-    if machine.watch:
-        x.watched.table[:, TOLD] = [i for i, c in enumerate(told) if c.unit == "softmax_invariants"]
-    raised = [first_alarm([c for c in told if c.unit == unit.kind], job.policy(unit.kind))
-              for unit in machine.units]
+    for table, column, unit in ((x.watched.table, TOLD, "softmax_invariants"),
+                                (x.summed.table, SUM_TOLD, "score_rowsum")):
+        if len(table):
+            table[:, column] = [i for i, c in enumerate(told) if c.unit == unit]
+    raised = [first_alarm([c for c in told if c.unit == section.kind], job.policy(section.kind))
+              for section in machine.units]
     alarm = min((c.cycle + 1 for c in raised if c is not None), default=None)
     return RunResult(x.out[:, :machine.size].copy(), told, alarm, timing.head_cycles)
 

@@ -28,6 +28,7 @@ from accel_sim.fused.column import (
     sum_of_weights,
     weights,
 )
+from accel_sim.fused.summed import note_after_waves, note_scores
 from accel_sim.fused.watched import (
     AT_END,
     HERE,
@@ -43,7 +44,7 @@ from accel_sim.fused.watched import (
 )
 from accel_sim.fused.waves import Strike, run_waves, struck_value
 from accel_sim.machines.fused import WATCH_MAX, WATCH_SCORE
-from accel_sim.machines.fused_edits import COPY, DEAD, LIMIT, LOWER, QUERY, WORST, edit_of_left
+from accel_sim.machines.fused_edits import COPY, DEAD, LIMIT, LOWER, QUERY, SUMMED, WORST, edit_of_left
 from accel_sim.machines.fused_fate import LATE_TOTAL, NOTHING, WORD_DOWN, WORD_UP
 from accel_sim.machines.fused_places import FACTOR
 from accel_sim.numerics.arithmetic import maximum
@@ -53,11 +54,12 @@ from accel_sim.numerics.rounding import quiet
 
 
 class Scratch(NamedTuple):
-    """Room of one fault, all float64 but changed and only.
+    """Room of one fault, all float64 but changed, summed and only.
 
     w: a wave state. changed (N,) uint8, rows (N, N + C): the block's changed queries; only (1,) int64: the only
     dimension of them that is changed (and valid), −1: all. residual, limit (n,): golden between faults. value (3,): the
-    struck value before and after; l of a query at the end. beyond (1,): score of a key that does not exist. l (1,), p,
+    struck value before and after; l of a query at the end. summed (N,) uint8: bit 0, 1: sums (N, 2) has another sum of
+    scores, another prediction of a column. beyond (1,): score of a key that does not exist. l (1,), p,
     row, s, q (N,), tree (⌈N/2⌉,), o, arrive, roots, scores, zeros (N + C,), all_scores (N_keys,).
     """
 
@@ -81,6 +83,8 @@ class Scratch(NamedTuple):
     zeros: Any
     beyond: Any
     only: Any
+    summed: Any
+    sums: Any
 
 
 @inner
@@ -252,6 +256,8 @@ def replay_edit(tile: Any, column: Any, kind: Any, row: Any, at: Any, changed: A
     if query >= x.out.shape[0]:
         return MASKED
     golden_end(query, x, w)
+    if kind == SUMMED:
+        return note_scores(query, column, tile, kind, row, at, 0.0, k, x, n, f, w)
     if kind in (COPY, WORST):
         return note_edit(query, tile, kind, row, at, 0.0, k, x, n, f, w)
     if kind in (LIMIT, LOWER):
@@ -265,6 +271,8 @@ def replay_edit(tile: Any, column: Any, kind: Any, row: Any, at: Any, changed: A
     status = after_tile(query, column, tile, delta, total, which, new, old, x, n, t, f, w)
     if x.watched.what != 0:
         status = max(status, note_edit(query, tile, kind, row, at, changed, k, x, n, f, w))
+    if x.summed.on:
+        status = max(status, note_scores(query, column, tile, kind, row, at, changed, k, x, n, f, w))
     return status
 
 
@@ -377,7 +385,7 @@ def is_again(state: Any, wave_state: Any, edge: Any, first: Any, last: Any, n: A
             for c in range(first, last):
                 if not same(wave_state[base + c], state[base + c]):
                     return False
-    for part in range(6):  # all but the excess, of which nothing follows
+    for part in range(6):  # all but the excess and the sum of scores, of which nothing follows
         base = at.cmp_out + part * n
         for c in range(first, last):
             if not same(wave_state[base + c], state[base + c]):
@@ -409,7 +417,7 @@ def replay_columns(tile: Any, first: Any, last: Any, k: Any, ports: Any, snapsho
             base = part * n * n + row * n
             for c in range(first, stop):
                 w.w[base + c] = state[base + c]
-    for part in range(7):
+    for part in range(8):
         base = at.cmp_out + part * n
         for c in range(first, stop):
             w.w[base + c] = state[base + c]
@@ -456,6 +464,9 @@ def replay_columns(tile: Any, first: Any, last: Any, k: Any, ports: Any, snapsho
         golden_end(query, x, w)
         status = max(status, after_tile(query, c, key_tile, arrived.delta[c], arrived.total[c], ALL_DIMENSIONS, new,
                                         old, x, n, t, f, w))
+        if x.summed.on:
+            key = begin - clock.load - n - 1 if golden else n
+            status = max(status, note_after_waves(query, c, key_tile, key, w.w[at.row_sum + c], x, n, f, w))
         if x.watched.what == 0:
             continue
         excess = w.w[at.excess + c]

@@ -16,7 +16,7 @@ from accel_sim.engines.replay.types import FALL_BACK, Faults, Outcomes
 from accel_sim.faults.outcome import sum_of_squares
 from accel_sim.fused.arithmetic import rules
 from accel_sim.fused.behind import Comparisons, Rear
-from accel_sim.fused.build import around, initial_state, own_slots, shape, slots
+from accel_sim.fused.build import around, initial_state, shape, slots, watchers
 from accel_sim.fused.golden import comparison_blocks, constants, golden_values, result_of, sum_block
 from accel_sim.fused.reach import Scratch
 from accel_sim.fused.replay_kernel import fill_rear, ready_tile, replay_tile
@@ -122,6 +122,7 @@ class FusedReplay:
         for index, block in zip(np.flatnonzero(units == 0).tolist(), ends, strict=True):
             at_block[block] = index
         head = len(ends) < blocks
+        order = {unit.kind: i for i, unit in enumerate(machine.units)}
         before = np.zeros((blocks, 2))
         for block in range(1, blocks if ends and head else 0):
             pred, act = before[block - 1]
@@ -129,6 +130,7 @@ class FusedReplay:
         return Comparisons(
             at_block=at_block, unit=units,
             policy=np.array([self.job.policy(unit) for unit in UNITS], dtype=np.float64),
+            rank=np.array([order.get(unit, 0) for unit in UNITS]),
             cycle=np.array([c.cycle for c in done], dtype=np.int64),
             residual=np.array([c.residual for c in done], dtype=np.float64),
             limit=np.array([c.limit for c in done], dtype=np.float64),
@@ -145,7 +147,7 @@ class FusedReplay:
             tree=np.zeros((n + 1) // 2), roots=np.zeros(width), residual=self._compare.residual.copy(),
             limit=self._compare.limit.copy(), scores=np.zeros(width), s=np.zeros(n), q=np.zeros(n),
             all_scores=np.zeros(self._x.s.shape[1]), zeros=np.zeros(width), beyond=np.zeros(1),
-            only=np.full(1, -1, np.int64),
+            only=np.full(1, -1, np.int64), summed=np.zeros(n, np.uint8), sums=np.zeros((n, 2)),
         )
         room = Room(words=np.zeros(n, np.int32), **{name: np.zeros(n) for name in Room._fields if name != "words"})
         return scratch, room, Arrived(np.zeros(n), np.zeros(n), np.zeros((width, n)))
@@ -155,11 +157,15 @@ class FusedReplay:
         mine = [r for r in inventory if CODES.get(r.name) in (OUT, BACK)]
         chosen = [np.arange(inventory.offsets[r.name], inventory.offsets[r.name] + r.size) for r in mine]
         places_behind = np.concatenate(chosen)
+        clock = self._clock
+        begins = clock.norm_at if machine.rowsum is None else clock.tiles * clock.tile
         rear = Rear(
-            own=own_slots(machine), state=initial_state(machine, self.job),
+            own=watchers(machine), state=initial_state(machine, self.job),
             start=np.zeros((self._clock.blocks, places_behind.size)),
-            slots=places_behind, window=machine.durations.norm + machine.levels + 4, o=self.golden.output.copy(),
-            env=np.zeros(ENV_SIZE, np.int64), log=self._around.comparisons,
+            slots=places_behind, at=begins,
+            window=clock.norm_at - begins + machine.durations.norm + machine.levels + 4,
+            o=self.golden.output.copy(), env=np.zeros(ENV_SIZE, np.int64), log=self._around.comparisons,
+            keys=np.zeros(machine.size),
         )
         outside = self._around._replace(o=rear.o)
         fill_rear(rear, self._slots, self._shape, self._rules, outside, self._clock, self._x)

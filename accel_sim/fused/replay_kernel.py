@@ -18,6 +18,7 @@ from accel_sim.fused.reach import (
     struck,
 )
 from accel_sim.fused.step import ALARM_CYCLE, COMPARED
+from accel_sim.fused.summed import replay_key_in_feed, replay_key_sum
 from accel_sim.fused.waves import Strike, run_waves
 from accel_sim.machines.fused import (
     DIRECT,
@@ -37,6 +38,8 @@ from accel_sim.machines.fused_fate import (
     BEHIND,
     COLUMNS,
     EDGE,
+    KEY_IN_FEED,
+    KEYS,
     NOTHING,
     OUT_ROW,
     PORTS,
@@ -122,6 +125,8 @@ def ready_tile(number: int, wave_state: Any, snapshots: Any, spacing: int, ports
     fill_ports(ports, history, feed, sel, mode, block, tile, g, around, x)
     for c in range(n):
         wave_state[at.excess + c] = 0.0
+        if tile == 0:
+            wave_state[at.row_sum + c] = 0.0
     begin = 1
     index = 0
     while begin <= program.waves:
@@ -140,11 +145,11 @@ def ready_tile(number: int, wave_state: Any, snapshots: Any, spacing: int, ports
 
 @kernel
 def fill_rear(rear: Any, s: Any, g: Any, f: Any, around: Any, clock: Any, x: Any) -> None:
-    """The fault-free registers behind the array as each block's LseNorm begins."""
+    """The fault-free registers behind the array as they begin to move in each block."""
     rear.env[COMPARED] = 0
     rear.env[ALARM_CYCLE] = -1
     for block in range(clock.blocks):
-        begins = clock.norm_at + block * clock.block
+        begins = rear.at + block * clock.block
         for j in range(rear.slots.shape[0]):
             rear.start[block, j] = rear.state[rear.slots[j]]
         for cycle in range(begins, min(begins + rear.window, clock.cycles)):
@@ -244,6 +249,12 @@ def replay_tile(order: Any, faults: Any, e: Any, places: Any, snapshots: Any, sp
                                    clock, g, t, f, around, room, arrived, w)
         elif how == PORTS and e.kind[i] == IN_SKEW:
             status = replay_left(tile, e.row[i], 0, e.wave[i], k, x, clock, g, t, f, w)
+        elif how == PORTS and e.kind[i] == KEY_IN_FEED:
+            key = e.wave[i] - clock.load - n + e.row[i]
+            status = replay_key_in_feed(tile, e.row[i], key, k, x, clock, n, f, w)
+            status = max(status, replay_left(tile, e.row[i], 0, e.wave[i], k, x, clock, g, t, f, w))
+        elif how == KEYS:
+            status = replay_key_sum(tile, e.row[i], e.wave[i], e.first[i], k, x, clock, n, f, w)
         elif how == PORTS:
             count = changed_ports(i, tile, e.kind[i], e.wave[i], e.row[i], k, ports, edits, clock, g, f, x, w)
             if count > 0:
@@ -261,7 +272,7 @@ def replay_tile(order: Any, faults: Any, e: Any, places: Any, snapshots: Any, sp
             status = conclude_element(i, block, e.first[i], e.wave[i], k, checked, x, n, f, codec, cmp, w, out)
         elif how == BEHIND:
             status = replay_behind(i, e.wave[i], faults.slot[i], k, s, g, f, around, clock, x, codec, cmp, rear, w, out)
-        if status == CHANGED and (how in (COLUMNS, PORTS, ARRIVE, AFTER)):
+        if status == CHANGED and (how in (COLUMNS, PORTS, ARRIVE, AFTER, KEYS)):
             conclude(i, block, checked, x, n, f, codec, cmp, w, out)
         out.status[i] = status
         out.old_value[i], out.new_value[i] = w.value[0], w.value[1]

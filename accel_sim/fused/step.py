@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel_sim.engines.judgement import judge
+from accel_sim.fused.adder_tree import first_sums, later_sums, tree_size
 from accel_sim.fused.arithmetic import (
     multiply_add,
     multiply_add_native,
@@ -22,7 +23,8 @@ from accel_sim.fused.arithmetic import (
     tag_of,
     untagged,
 )
-from accel_sim.fused.invariants import cleared, judge_softmax, observe, read_out
+from accel_sim.fused.invariants import OwnSlots, cleared, judge_softmax, observe, read_out
+from accel_sim.fused.row_sums import SumSlots, emptied, plus, watch_rows
 from accel_sim.machines.fused import (
     ACC_UI,
     DIRECT,
@@ -74,7 +76,7 @@ last output was stored (−1: none)."""
 COMPARISON_COLUMNS = 7
 """Columns of the table of comparisons: cycle, residual, limit, predicted, actual, scanned, unit (place in `UNITS`)."""
 
-UNITS = ("fused_output", "softmax_invariants")
+UNITS = ("fused_output", "softmax_invariants", "score_rowsum")
 """Check units that make comparisons."""
 
 HEAD, QUERY_BLOCK = range(2)
@@ -83,7 +85,7 @@ HEAD, QUERY_BLOCK = range(2)
 
 class Slots(NamedTuple):
     """First slot of every register array; −1 for what the machine does not have. `frequent` and `deviations` follow
-    `small_threshold`; the softmax's invariants have `OwnSlots` (every call pays for each of them)."""
+    `small_threshold`; the units that only look have `Watchers` (every call pays for each of them)."""
 
     phase: int
     timer: int
@@ -140,11 +142,19 @@ class Slots(NamedTuple):
     small_threshold: int
 
 
+class Watchers(NamedTuple):
+    """The slots of the units that only look."""
+
+    softmax: OwnSlots
+    rowsum: SumSlots
+
+
 class Shape(NamedTuple):
     """Sizes, as scalars: of the array, of the head, of the phases (see `Durations`), and masks of the counters.
 
     bound_bits: of a bound; the first key is above it in what goes beside LOAD_BOUND. deviation_mask: of the fused
-    output unit's deviations, 0 without a statistical threshold. watch: see `FusedMachine.watch`.
+    output unit's deviations, 0 without a statistical threshold. watch: see `FusedMachine.watch`. rowsum: whether there
+    are row sums of the scores; rowsum_relative: whether their limit is.
     """
 
     size: int
@@ -174,6 +184,8 @@ class Shape(NamedTuple):
     bound_bits: int
     deviation_mask: int
     watch: int
+    rowsum: bool
+    rowsum_relative: bool
 
 
 class Around(NamedTuple):
@@ -402,14 +414,18 @@ def compare_units(state: Any, s: Any, y: Any, g: Any, f: Any, around: Any, port_
             if s.first >= 0:
                 state[s.first + c] = first
             state[s.cmp_out + c] = out
+            if cmd == ROW_MAX and g.rowsum:
+                at = y.rowsum.sum + c
+                state[at] = plus(state[at], state[s.up + c], f.sum, f.checker)
             if cmd == ROW_MAX and g.watch & (WATCH_MAX | WATCH_SCORE):
-                own = state[y.m + c] if g.watch & WATCH_MAX else 0.0
-                limit = state[y.bound] if g.watch & WATCH_SCORE else 0.0
+                mine = y.softmax
+                own = state[mine.m + c] if g.watch & WATCH_MAX else 0.0
+                limit = state[mine.bound] if g.watch & WATCH_SCORE else 0.0
                 own, excess = observe(is_masked(arg & g.bound_mask, held, lowest), state[s.up + c], m, new, own,
-                                      state[y.excess + c], limit, g.watch, f)
-                state[y.excess + c] = excess
+                                      state[mine.excess + c], limit, g.watch, f)
+                state[mine.excess + c] = excess
                 if g.watch & WATCH_MAX:
-                    state[y.m + c] = own
+                    state[mine.m + c] = own
         if c < g.size - 1:
             state[s.cmp_cmd + c] = cmd
             state[s.cmp_arg + c] = onward
@@ -638,40 +654,6 @@ def store(state: Any, s: Any, g: Any, env: Any, around: Any) -> None:
 
 
 @inner
-def tree_size(n: Any, level: Any) -> Any:
-    """Elements of a level of an adder tree over n values."""
-    for _ in range(level + 1):
-        n = (n + 1) // 2
-    return n
-
-
-@inner
-def first_sums(out: Any, row: Any, live: Any, r: Any, operand: Any) -> None:
-    """First level of the tree over a row in the output register: the columns from `live` on count as zeros."""
-    n = row.shape[0]
-    half = (n + 1) // 2
-    for i in range(half):
-        a = quiet(row[i], operand) if i < live else 0.0
-        if i + half < n:
-            b = quiet(row[i + half], operand) if i + half < live else 0.0
-            out[i] = add(a, b, r)
-        else:
-            out[i] = round_to(a, r)
-
-
-@inner
-def later_sums(out: Any, x: Any, n: Any, r: Any) -> None:
-    """A further level: of the n elements x, element i and i + ⌈n/2⌉."""
-    half = (n + 1) // 2
-    for i in range(half):
-        a = quiet(x[i], r)
-        if i + half < n:
-            out[i] = add(a, quiet(x[i + half], r), r)
-        else:
-            out[i] = x[i]
-
-
-@inner
 def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> None:
     """The check unit, from its alarm back to the output register."""
     r = f.checker
@@ -722,9 +704,15 @@ def check_step(state: Any, s: Any, g: Any, f: Any, env: Any, around: Any) -> Non
 
 
 @inner
-def alarmed(state: Any, alarm: Any, softmax_alarm: Any) -> Any:
-    """Whether one of the alarms, by slot (−1: there is none), reads 1."""
-    return (alarm >= 0 and state[alarm] != 0.0) or (softmax_alarm >= 0 and state[softmax_alarm] != 0.0)
+def reads_1(state: Any, alarm: Any) -> Any:
+    """Whether an alarm, by slot (−1: there is none), reads 1."""
+    return alarm >= 0 and state[alarm] != 0.0
+
+
+@inner
+def alarmed(state: Any, s: Any, y: Any) -> Any:
+    """Whether one of the alarms reads 1."""
+    return reads_1(state, s.alarm) or reads_1(state, y.softmax.alarm) or reads_1(state, y.rowsum.alarm)
 
 
 @inner
@@ -735,8 +723,10 @@ def step(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, port
         check_step(state, s, g, f, env, around)
     column = -1
     if g.watch > 0:
-        judge_softmax(state, y)
-        column = read_out(state, s, y, g, f, env, around.comparisons, COMPARED, CYCLE)
+        judge_softmax(state, y.softmax)
+        column = read_out(state, s, y.softmax, g, f, env, around.comparisons, COMPARED, CYCLE)
+    if g.rowsum:
+        watch_rows(state, s, y.rowsum, g, f, env, around, COMPARED, CYCLE)
     store(state, s, g, env, around)
     bottom_edge(state, s, g, around.left, around.spare)
     accumulate(state, s, g, f, around, around.spare)
@@ -745,7 +735,9 @@ def step(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, port
     arg = argument(phase, timer, int(state[s.key_tile]), int(state[s.query_tile]), g, around.allowed)
     compare_units(state, s, y, g, f, around, command(phase, timer, g), arg)
     if column >= 0:
-        cleared(state, y, g.watch, column)
+        cleared(state, y.softmax, g.watch, column)
+    if g.rowsum:
+        emptied(state, s, y.rowsum, g.size)
     left_edge(state, s, g, f, around, ports)
     array(state, s, g, f, around, ports, down_word(phase, timer, g), up_word(phase, timer, g),
           side_word(phase, timer, g))

@@ -19,7 +19,7 @@ from accel_sim.engines.result import Comparison, RunResult
 from accel_sim.engines.stepped import Injection, strike
 from accel_sim.faults.fault import Fault, FaultArrays, fault_arrays
 from accel_sim.fused.arithmetic import rules
-from accel_sim.fused.build import around, in_order, initial_state, own_slots, shape, slots
+from accel_sim.fused.build import around, in_order, initial_state, shape, slots, watchers
 from accel_sim.fused.step import (
     ALARM_CYCLE,
     COMPARED,
@@ -51,7 +51,7 @@ def advance(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, f
             return _LIMIT
         if pending:
             pending = strike(state, faults, env[CYCLE])
-        if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, y.alarm):
+        if env[ALARM_CYCLE] < 0 and alarmed(state, s, y):
             env[ALARM_CYCLE] = env[CYCLE]
         if int(state[s.phase]) >= DONE:
             return _DONE  # a strike has ended the run: this cycle is not executed
@@ -60,7 +60,7 @@ def advance(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, f
         begins = int(state[s.phase]) == LOAD and state[s.timer] == 0.0 and state[s.key_tile] == 0.0
         if stop_at_block and begins:
             return _BLOCK
-    if env[ALARM_CYCLE] < 0 and alarmed(state, s.alarm, y.alarm):
+    if env[ALARM_CYCLE] < 0 and alarmed(state, s, y):
         env[ALARM_CYCLE] = env[CYCLE]
     return _DONE
 
@@ -90,7 +90,7 @@ class SteppedFused:
         self.machine = machine
         self.job = job
         self.timing = machine.timing(n_queries, n_keys)
-        self._slots, self._own = slots(machine), own_slots(machine)
+        self._slots, self._own = slots(machine), watchers(machine)
         self._shape = shape(machine, n_queries, n_keys)
         self._rules = rules(machine)
         self._ports = np.zeros(machine.size)
@@ -209,7 +209,7 @@ class SteppedFused:
         rest = [replace(c, cycle=c.cycle + late) for c in golden.comparisons[int(twin.env[COMPARED]):]]
         alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
         if alarm is None and any(state[self.machine.inventory.offsets[name]] != 0.0 for name in
-                                 ("alarm", "softmax_alarm") if name in self.machine.inventory):
+                                 ("alarm", "softmax_alarm", "rowsum_alarm") if name in self.machine.inventory):
             alarm = int(env[CYCLE])  # raised in the last cycle, and first read in this one
         if alarm is None and golden.alarm_cycle is not None:
             alarm = golden.alarm_cycle + late

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel_sim.fused.invariants import observe
+from accel_sim.fused.row_sums import plus
 from accel_sim.fused.step import compare_unit, is_masked, row_of_pes
 from accel_sim.machines.fused import FLOW_LR, LOAD_BOUND, LOAD_LI, NO_COMMAND, ROW_MAX, WATCH_MAX, WATCH_SCORE
 from accel_sim.machines.fused_fate import ARGUMENT, COMMAND, EDGE, START, WORD, WORD_DOWN, WORD_UP
@@ -147,11 +148,15 @@ def capture(w: Any, at: Any, program: Any, wave: Any, first: Any, last: Any, n: 
 
 
 @inner
-def commands_of_wave(w: Any, at: Any, cmd: Any, arg: Any, first: Any, last: Any, n: Any, g: Any, f: Any,
+def commands_of_wave(w: Any, at: Any, cmd: Any, arg: Any, summing: Any, first: Any, last: Any, n: Any, g: Any, f: Any,
                      around: Any) -> None:
-    """The compare units of a wave, from the right; arg reaches the first of them."""
+    """The compare units of a wave, from the right; arg reaches the first of them. summing: sums of scores are added to,
+    if there are any."""
     if cmd == NO_COMMAND:
         return
+    if cmd == ROW_MAX and summing:
+        for c in range(first, last):
+            w[at.row_sum + c] = plus(w[at.row_sum + c], w[at.up + c], f.sum, f.checker)
     watched = cmd == ROW_MAX and g.watch & (WATCH_MAX | WATCH_SCORE) != 0
     for c in range(last - 1, first - 1, -1):
         own = arg
@@ -247,7 +252,9 @@ def run_waves(w: Any, at: Any, program: Any, begin: Any, end: Any, first: Any, l
                 room.value[0] = arg
                 arg = struck_word(arg, k)
                 room.value[1] = arg
-        commands_of_wave(w, at, cmd, arg, first, last, n, g, f, around)
+        # In the last tile's last wave the sums are read, and emptied whatever is added.
+        summing = g.rowsum and (wave < program.waves or (key_tile + 1) * n < g.n_keys)
+        commands_of_wave(w, at, cmd, arg, summing, first, last, n, g, f, around)
         for row in range(n):
             word = word_at(program, wave, row, n)
             entering = ports[wave, row]

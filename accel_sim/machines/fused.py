@@ -58,6 +58,7 @@ class FusedMachine(ProgramMachine):
         self.window: bool = a.sliding_window
         self.check = next((u for u in config.checker.units if u.kind == "fused_output"), None)
         self.invariants = next((u for u in config.checker.units if u.kind == "softmax_invariants"), None)
+        self.rowsum = next((u for u in config.checker.units if u.kind == "score_rowsum"), None)
         watched = () if self.invariants is None else self.invariants.which
         bits = {"sum": WATCH_SUM, "max": WATCH_MAX, "score": WATCH_SCORE}
         self.watch: int = sum(bits[name] for name in watched)
@@ -67,8 +68,9 @@ class FusedMachine(ProgramMachine):
 
     @property
     def units(self) -> tuple[Any, ...]:
-        """The fused output unit and that of the softmax's invariants, if the config has them."""
-        return tuple(u for u in self.config.checker.units if u.kind in ("fused_output", "softmax_invariants"))
+        """The units that are part of the machine: the fused output's, and those that only look."""
+        kinds = ("fused_output", "softmax_invariants", "score_rowsum")
+        return tuple(u for u in self.config.checker.units if u.kind in kinds)
 
     @property
     def pes(self) -> int:
@@ -107,7 +109,7 @@ class FusedMachine(ProgramMachine):
     def inventory(self) -> Inventory:
         """Every register array of this machine."""
         return Inventory((*self._control(), *self._array(), *self._accumulators(), *self._checker(),
-                          *self._invariants()))
+                          *self._invariants(), *self._row_sums()))
 
     def _register(self, name: str, shape: tuple[int, ...], kind: str | int, role: str, component: str,
                   about: str) -> Register:
@@ -269,4 +271,29 @@ class FusedMachine(ProgramMachine):
             reg("enable", (), 1, "configuration: the unit is on"),
             reg("alarm", (), 1, "sticky alarm"),
             *(reg(row, (), kind, about) for row, kind, about in counting_registers(frequent_of(self.invariants))),
+        ]
+
+    def _row_sums(self) -> list[Register]:
+        if self.rowsum is None:
+            return []
+        n, name, stages = self.size, "checker.score_rowsum", self.levels + 2
+
+        def reg(reg_name: str, shape: tuple[int, ...], kind: str | int, about: str) -> Register:
+            return self._register(f"rowsum_{reg_name}", shape, kind, "checker", name, about)
+
+        return [
+            reg("keys", (n,), "checker", "sum of the keys so far, by dimension"),
+            reg("sum", (n,), "checker", "sum of the column's scores so far"),
+            reg("query", (n,), "operand", "query that is read again from the scratchpad"),
+            reg("prod", (n,), "checker", "its products with the sums of the keys"),
+            reg("tree", (sum(tree_sizes(n)),), "checker", "their sum, level by level"),
+            reg("delay", (stages,), "checker", "sum of the scores, in step with its prediction"),
+            reg("valid", (stages,), 1, "stage i of the prediction holds a query"),
+            reg("residual", (), "checker", "predicted minus actual sum of the scores"),
+            reg("limit", (), "checker", "what the residual's magnitude may not exceed"),
+            reg("judge", (), 1, "residual and limit are to be compared"),
+            reg("threshold", (), "checker", "configuration: the threshold"),
+            reg("enable", (), 1, "configuration: the unit is on"),
+            reg("alarm", (), 1, "sticky alarm"),
+            *(reg(row, (), kind, about) for row, kind, about in counting_registers(frequent_of(self.rowsum))),
         ]

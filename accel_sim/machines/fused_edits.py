@@ -19,13 +19,14 @@ from accel_sim.machines.fused_places import (
     NEW_MAX,
     OLD_MAX,
     OWN_MAX,
+    OWN_SUM,
     UP,
     S,
 )
 from accel_sim.numerics.jit import inner, kernel
 
 (DEAD, WAVES, KEY, QUERY, PARTIAL, LOW, MINUS, DELTA, INTERCEPT, SLOPE, ONE, SCALE, ADDEND, STATIONARY, ONE_SUM, SUM,
- VALUE, ELEMENT, BEGINNING, NEW, OLD, LIMIT, LOWER, COPY, WORST) = range(25)
+ VALUE, ELEMENT, BEGINNING, NEW, OLD, LIMIT, LOWER, COPY, WORST, SUMMED) = range(26)
 """Edits. DEAD: none. WAVES: none that is known here. With row r and place `at`, of a tile:
 
 KEY: element r of key `at`. QUERY: element r of the query, from key `at` on. PARTIAL: the score of key `at` after row r.
@@ -38,7 +39,7 @@ BEGINNING: the zero that row sum (at 0) and dimensions (at 1 …) start from, fr
 keys
 (N + 1: after −m has been sent, N + 2: after Δm has). OLD: the maximum before the tile, until Δm is sent (0), or after
 (1). LIMIT, LOWER: the bound and the first key, from key `at` on. COPY, WORST: the invariants' own maximum, and the
-largest violation, after `at` keys.
+largest violation, after `at` keys. SUMMED: the sum of the scores after `at` keys.
 """
 
 
@@ -140,8 +141,9 @@ def edit_of_register(code: Any, row: Any, col: Any, wave: Any, g: Any) -> Any:
         key = max(0, a - n - 1)
         if key < n:
             found = (LOWER, 0, key)
-    elif code in (OWN_MAX, EXCESS):
-        found = (COPY if code == OWN_MAX else WORST, 0, min(max(0, a - n - 1), n))
+    elif code in (OWN_MAX, EXCESS, OWN_SUM):
+        kind = SUMMED if code == OWN_SUM else (COPY if code == OWN_MAX else WORST)
+        found = (kind, 0, min(max(0, a - n - 1), n))
     return found[0], found[1], found[2], col
 
 

@@ -34,6 +34,7 @@ from accel_sim.machines.fused_places import (
     FEED,
     FIRST,
     IN_SKEW,
+    KEY_SUM,
     NEW_MAX,
     OLD_MAX,
     OTHER,
@@ -41,6 +42,7 @@ from accel_sim.machines.fused_places import (
     OUT_SKEW,
     OUTPUT,
     OWN_MAX,
+    OWN_SUM,
     RIGHT,
     ROW_SUM,
     TOTAL,
@@ -54,15 +56,15 @@ NOTHING, START, EDGE, WORD, WORD_DOWN, WORD_UP, COMMAND, ARGUMENT = range(8)
 """What a strike in wave time acts on: a register of the columns; `right` at their left; the control word of a row, of a
 diagonal down or up; the command, or what goes with it."""
 
-NONE, COLUMNS, PORTS, ARRIVE, AFTER, OUT_ROW, BEHIND, RUN = range(8)
+NONE, COLUMNS, PORTS, ARRIVE, AFTER, OUT_ROW, BEHIND, RUN, KEYS = range(9)
 """How a fault is replayed: not at all; in wave time; by other values at the left edge; by another value that reaches an
-accumulator; in an accumulator; in the output register; behind it; by the stepped engine."""
+accumulator; in an accumulator; in the output register; behind it; by the stepped engine; by other sums of the keys."""
 
 
 class Clock(NamedTuple):
     """Cycles: of a block and a tile, from a block's start to its WAIT's end and its LseNorm; numbers of tiles and
     blocks; acc_scale, acc_sum: see `Durations`; load, score: of a tile; reciprocal; cycles of the run. watch: see
-    `FusedMachine.watch`."""
+    `FusedMachine.watch`. rowsum: whether there are row sums of the scores."""
 
     block: int
     tile: int
@@ -77,15 +79,17 @@ class Clock(NamedTuple):
     reciprocal: int
     cycles: int
     watch: int
+    rowsum: bool
 
 
-LATE_TOTAL = 100
-"""Beside the codes of `fused_places`: l after it has been taken for the division."""
+LATE_TOTAL, KEY_IN_FEED = 100, 101
+"""Beside the codes of `fused_places`: l after it has been taken for the division; a key in `feed` where it is added up
+there."""
 
 
 class Layout(NamedTuple):
-    """Where the parts of a wave state begin: N × N each, then N each. size: all of it. The last three are for machines
-    with a window and with the softmax's invariants; excess: what is violated in this tile."""
+    """Where the parts of a wave state begin: N × N each, then N each. size: all of it. The last four are for machines
+    with a window and with units that only look; excess: what is violated in this tile."""
 
     s: int
     done: int
@@ -99,6 +103,7 @@ class Layout(NamedTuple):
     first: int
     own_max: int
     excess: int
+    row_sum: int
     size: int
 
 
@@ -118,7 +123,7 @@ class Event(NamedTuple):
 def layout(n: int) -> Layout:
     """The layout for an N × N array."""
     square = n * n
-    small = [5 * square + i * n for i in range(8)]
+    small = [5 * square + i * n for i in range(9)]
     return Layout(0, square, 2 * square, 3 * square, 4 * square, *small)
 
 
@@ -130,6 +135,7 @@ def clock(machine: FusedMachine, timing: FusedTiming) -> Clock:
         block=timing.block, tile=d.tile, waited=waited, norm_at=waited + d.scale + d.hold, tiles=timing.key_tiles,
         blocks=timing.query_tiles, acc_scale=d.acc_scale, acc_sum=d.acc_sum, load=d.load, score=d.score,
         reciprocal=d.reciprocal, cycles=timing.head_cycles, watch=machine.watch,
+        rowsum=machine.rowsum is not None,
     )
 
 
@@ -150,13 +156,13 @@ def in_columns(code: Any, row: Any, col: Any, cycle: Any, at: Any, clock: Any, n
     if wave < 1 or tile >= clock.tiles:
         if watched and wave >= 1 and off <= reset:
             tile, off = clock.tiles - 1, clock.tiles * clock.tile
-        elif maximum and (wave < 1 or off > reset):
+        elif (maximum and (wave < 1 or off > reset)) or code == OWN_SUM:  # which is read at the end of the last tile
             block, tile, off = block + 1, 0, 1
             if wave < 1:
                 block = 0
             if block >= clock.blocks:
                 return NONE, 0, NOTHING, 0, 0, 0, 0
-        elif code == CMP_CMD and (wave >= 1 and (off >= reset or clock.watch != 0)):
+        elif code == CMP_CMD and (wave >= 1 and (off >= reset or clock.watch != 0 or clock.rowsum)):
             return RUN, 0, NOTHING, 0, 0, 0, 0
         else:
             return NONE, 0, NOTHING, 0, 0, 0, 0
@@ -201,6 +207,8 @@ def in_columns(code: Any, row: Any, col: Any, cycle: Any, at: Any, clock: Any, n
         place = at.own_max + col
     elif code == EXCESS:
         place = at.excess + col
+    elif code == OWN_SUM:
+        place = at.row_sum + col
     return COLUMNS, number, START, wave, place, col, last
 
 
@@ -282,12 +290,28 @@ def at_the_left(code: Any, row: Any, col: Any, cycle: Any, mode: Any, sel: Any, 
             return PORTS, number, IN_SKEW, wave, col, 0, n
         line = n - 1 - col
         if here == FEED_K:
-            return PORTS, number, IN_SKEW, wave + line, col, 0, n
+            return PORTS, number, KEY_IN_FEED if clock.rowsum else IN_SKEW, wave + line, col, 0, n
         return PORTS, number, FEED, wave, line, 0, n
     value_cycle = wave - clock.load - clock.score
     if value_cycle < 2:
         return NONE, 0, NOTHING, 0, 0, 0, 0
     return PORTS, number, ROW_SUM, wave, n - 1 - col, 0, n
+
+
+@inner
+def in_key_sums(col: Any, cycle: Any, clock: Any, n: Any) -> Any:
+    """A strike on a sum of the keys: `wave` is how many keys of the tile are in it, `first` the first query that has
+    not been multiplied with it."""
+    block = cycle // clock.block
+    off = cycle - block * clock.block
+    waits = off - clock.tiles * clock.tile
+    if waits > n:  # it has been emptied for the next block
+        block, off, waits = block + 1, 0, -1
+    if block >= clock.blocks:
+        return NONE, 0, NOTHING, 0, 0, 0, 0
+    tile = min(off // clock.tile, clock.tiles - 1)
+    count = min(max(0, off - tile * clock.tile - clock.load - 1), n)
+    return KEYS, block * clock.tiles + tile, NOTHING, count, col, max(0, waits - 1), n
 
 
 @kernel
@@ -311,6 +335,8 @@ def resolve(faults: Any, places: Any, mode: Any, sel: Any, at: Any, clock: Any, 
                 found = (NONE, 0, NOTHING, 0, 0, 0, 0)
         elif code in (FACTOR, TOTAL, OUTPUT, CHECKSUM):
             found = in_accumulator(code, row, col, cycle, clock, n)
+        elif code == KEY_SUM:
+            found = in_key_sums(col, cycle, clock, n)
         elif code == OUT:
             block = (cycle - 1) // clock.block
             dim = cycle - block * clock.block - clock.norm_at - 1

@@ -21,11 +21,11 @@ from accel_sim.machines.lanes import tree_sizes
 from accel_sim.machines.operators import Activity, Operator, product_of, sum_of
 from accel_sim.numerics.formats import uint_format
 
-CHECKER, INVARIANTS = "checker.fused_output", "checker.softmax_invariants"
+CHECKER, INVARIANTS, ROWSUM = "checker.fused_output", "checker.softmax_invariants", "checker.score_rowsum"
 
 _EVERY_CYCLE = (
     "phase timer acc_step feed_sel feed_arg skew_mode ctrl_down ctrl_up ctrl cmp_cmd cmp_arg out_valid in_skew "
-    "out_skew out_last sum_valid sum_check sum_last compare judge softmax_judge"
+    "out_skew out_last sum_valid sum_check sum_last compare judge softmax_judge rowsum_valid rowsum_judge"
 )
 
 
@@ -33,11 +33,12 @@ def fused_activity(machine: FusedMachine, timing: FusedTiming) -> Activity:
     """The activity of one head, in closed form."""
     n_queries, n_keys, n = timing.n_queries, timing.n_keys, machine.size
     operand, output = machine.stored_formats["operand"], machine.stored_formats["output"]
+    again = 0 if machine.rowsum is None else 1  # read once more, for the prediction
     return Activity(
         cycles=timing.head_cycles,
         operators=tuple(op for op in _operators(machine, timing) if op.instances or op.uses),
         register_writes=_writes(machine, timing),
-        sram_elements={"q": n_queries * n * timing.key_tiles, "k": n_keys * n * timing.query_tiles,
+        sram_elements={"q": n_queries * n * (timing.key_tiles + again), "k": n_keys * n * timing.query_tiles,
                        "v": n_keys * n * timing.query_tiles, "o": n_queries * n},
         sram_formats={"q": operand, "k": operand, "v": operand, "o": output},
     )
@@ -73,6 +74,8 @@ def _operators(machine: FusedMachine, timing: FusedTiming) -> Iterator[Operator]
     yield Operator("sequencer_count", "int_add", timer, "control", 1, timing.head_cycles)
     if machine.invariants is not None:
         yield from _watching(machine, timing)
+    if machine.rowsum is not None:
+        yield from _summing(machine, machine.rowsum, timing)
     if machine.check is None:
         return
     compared = _comparisons(machine, timing)
@@ -103,6 +106,8 @@ def _watching(machine: FusedMachine, timing: FusedTiming) -> Iterator[Operator]:
     keys, reads = timing.query_tiles * timing.key_tiles * n * n, timing.query_tiles * n
     total, checker = machine.stored_formats["state"], machine.stored_formats["checker"]
     largest = "fp_max", checker.name, INVARIANTS
+    if watch & (WATCH_MAX | WATCH_SCORE):
+        yield _column_select("softmax_read_excess", checker.name, INVARIANTS, n, timing.n_queries)
     if watch & WATCH_MAX:
         yield Operator("softmax_fall", "fp_add", sum_of(total, total, checker), INVARIANTS, n, keys + reads)
         yield Operator("softmax_largest_fall", *largest, n, keys + reads)
@@ -110,10 +115,34 @@ def _watching(machine: FusedMachine, timing: FusedTiming) -> Iterator[Operator]:
         yield Operator("softmax_score", "fp_add", sum_of(total, checker, checker), INVARIANTS, n, keys)
         yield Operator("softmax_largest_score", *largest, n, keys)
     if watch & WATCH_SUM:
+        yield _column_select("softmax_read_sum", total.name, INVARIANTS, n, timing.n_queries)
         yield Operator("softmax_sum", "fp_add", sum_of(total, total, checker), INVARIANTS, 2, 2 * timing.n_queries)
         yield Operator("softmax_largest_sum", *largest, 2, 2 * timing.n_queries)
     yield Operator("softmax_compare", "fp_cmp", checker.name, INVARIANTS, 1, timing.n_queries)
     yield from _counting(machine, machine.invariants, INVARIANTS, "softmax", timing.n_queries)
+
+
+def _column_select(name: str, fmt: str, component: str, n: int, rows: int) -> Operator:
+    """The multiplexer that reads one column of n: a tree of n − 1, of which a reading passes one in each level."""
+    return Operator(name, "mux", fmt, component, n - 1, (n - 1).bit_length() * rows)
+
+
+def _summing(machine: FusedMachine, unit: Any, timing: FusedTiming) -> Iterator[Operator]:
+    """Of the unit of the scores' row sums."""
+    n, rows, keys = machine.size, timing.n_queries, timing.query_tiles * timing.key_tiles * machine.size
+    operand, total, checker = (machine.stored_formats[role] for role in ("operand", "state", "checker"))
+    later, square = sum_of(checker, checker, checker), product_of(checker, checker, checker)
+    yield Operator("rowsum_key_add", "fp_add", sum_of(operand, checker, checker), ROWSUM, n, keys * n)
+    yield Operator("rowsum_score_add", "fp_add", sum_of(total, checker, checker), ROWSUM, n, keys * n)
+    yield _column_select("rowsum_read_sum", checker.name, ROWSUM, n, rows)
+    yield Operator("rowsum_product", "fp_mul", product_of(operand, checker, checker), ROWSUM, n, rows * n)
+    yield Operator("rowsum_dot", "fp_add", later, ROWSUM, n - 1, rows * (n - 1))
+    yield Operator("rowsum_residual", "fp_add", later, ROWSUM, 1, rows)
+    yield Operator("rowsum_compare", "fp_cmp", checker.name, ROWSUM, 1, rows)
+    if unit.threshold.kind == "relative":
+        yield Operator("rowsum_larger_sum", "fp_max", checker.name, ROWSUM, 1, rows)
+        yield Operator("rowsum_limit", "fp_mul", square, ROWSUM, 1, rows)
+    yield from _counting(machine, unit, ROWSUM, "rowsum", rows)
 
 
 def _counting(machine: FusedMachine, unit: Any, component: str, prefix: str, compared: int) -> Iterator[Operator]:
@@ -164,4 +193,14 @@ def _writes(machine: FusedMachine, timing: FusedTiming) -> dict[str, int]:
         found |= {"softmax_m": watched, "softmax_excess": watched, "softmax_residual": n_queries}
         still = "bound keys threshold enable alarm small_threshold frequent deviations"
         found |= {f"softmax_{name}": 0 for name in still.split()}
+    if machine.rowsum is not None:
+        stages = machine.levels + 2
+        found |= {
+            "rowsum_keys": n * (tiles * n + blocks), "rowsum_sum": n * (tiles * n + blocks),
+            "rowsum_query": n * n_queries, "rowsum_prod": n * n_queries,
+            "rowsum_tree": size["rowsum_tree"] * n_queries, "rowsum_delay": stages * n_queries,
+            "rowsum_residual": n_queries, "rowsum_limit": n_queries,
+        }
+        still = "threshold enable alarm small_threshold frequent deviations"
+        found |= {f"rowsum_{name}": 0 for name in still.split()}
     return {register.name: found[register.name] for register in machine.inventory}

@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 from accel_sim.machines.fused import FusedMachine
 
 (OTHER, S, DONE_BIT, RIGHT, UP, DOWN, CTRL, CTRL_DOWN, CTRL_UP, NEW_MAX, OLD_MAX, CMP_OUT, BOUND, CMP_CMD, CMP_ARG,
- FEED, IN_SKEW, ROW_SUM, OUT_SKEW, FACTOR, TOTAL, OUTPUT, CHECKSUM, OUT, BACK, FIRST, OWN_MAX, EXCESS) = range(28)
+ FEED, IN_SKEW, ROW_SUM, OUT_SKEW, FACTOR, TOTAL, OUTPUT, CHECKSUM, OUT, BACK, FIRST, OWN_MAX, EXCESS, OWN_SUM,
+ KEY_SUM) = range(30)
 """What a register is to the replay engine. OTHER: the sequencer, what steers the left edge, and the bound of the
 scores, whose faults are run by the stepped engine. BACK: everything behind the output register, and behind the columns'
-part of the softmax's invariants."""
+part of the units that only look."""
 
 _BEHIND = (
     "out_valid out_dim out_tile out_last out_tree sum_valid sum_check sum_last pred act compare residual limit judge "
     "threshold enable alarm small_threshold frequent deviations softmax_keys softmax_residual softmax_judge "
-    "softmax_threshold softmax_enable softmax_alarm softmax_small_threshold softmax_frequent softmax_deviations"
+    "softmax_threshold softmax_enable softmax_alarm softmax_small_threshold softmax_frequent softmax_deviations "
+    "rowsum_query rowsum_prod rowsum_tree rowsum_delay rowsum_valid rowsum_residual rowsum_limit rowsum_judge "
+    "rowsum_threshold rowsum_enable rowsum_alarm rowsum_small_threshold rowsum_frequent rowsum_deviations"
 )
 
 CODES = {
@@ -26,7 +29,7 @@ CODES = {
     "ctrl_up": CTRL_UP, "new_max": NEW_MAX, "old_max": OLD_MAX, "cmp_out": CMP_OUT, "bound": BOUND, "cmp_cmd": CMP_CMD,
     "cmp_arg": CMP_ARG, "feed": FEED, "in_skew": IN_SKEW, "r": ROW_SUM, "out_skew": OUT_SKEW, "scale": FACTOR,
     "l": TOTAL, "o": OUTPUT, "c": CHECKSUM, "out": OUT, "first": FIRST, "softmax_m": OWN_MAX,
-    "softmax_excess": EXCESS, **dict.fromkeys(_BEHIND.split(), BACK),
+    "softmax_excess": EXCESS, "rowsum_sum": OWN_SUM, "rowsum_keys": KEY_SUM, **dict.fromkeys(_BEHIND.split(), BACK),
 }  # fmt: skip
 """By register; what is not here is OTHER."""
 

@@ -22,6 +22,7 @@ from accel_sim.machines.fused_edits import (
     LOW,
     PARTIAL,
     QUERY,
+    SUMMED,
     VALUE,
     WORST,
     left_edit,
@@ -32,6 +33,7 @@ from accel_sim.machines.fused_fate import (
     ARRIVE,
     COLUMNS,
     EDGE,
+    KEY_IN_FEED,
     NONE,
     OUT_ROW,
     PORTS,
@@ -99,10 +101,11 @@ def occupant(machine: FusedMachine, timing: FusedTiming, register: Register, ind
     if how == COLUMNS and e.kind[0] == START:
         code, row, col = (int(values[slot]) for values in (t.places.code, t.places.row, t.places.col))
         kind, row, at, first = register_edit(code, row, col, int(e.wave[0]), t.phases)
-        if kind == PARTIAL and tile * n + at >= timing.n_keys and not machine.watch & WATCH_SCORE:
+        looks_at_all = machine.watch & WATCH_SCORE or machine.rowsum is not None
+        if kind == PARTIAL and tile * n + at >= timing.n_keys and not looks_at_all:
             return None  # the score of a key that does not exist: its compare unit does not look at it
         return _of_edit(register, kind, row, at, block * n + first if first < live else None, tile, n)
-    if (how == COLUMNS and e.kind[0] == EDGE) or (how == PORTS and e.kind[0] == IN_SKEW):
+    if (how == COLUMNS and e.kind[0] == EDGE) or (how == PORTS and e.kind[0] in (IN_SKEW, KEY_IN_FEED)):
         kind, row, at, first, _ = left_edit(int(e.row[0]), first if how == COLUMNS else 0, int(e.wave[0]), t.phases)
         found = _of_edit(register, kind, row, at, block * n + first if first < live else None, tile, n)
         shared = found is not None and kind != QUERY
@@ -130,6 +133,6 @@ def _of_edit(register: Register, kind: int, row: int, at: int, query: int | None
     elif kind in (VALUE, ELEMENT):
         dim = at
         key = key if kind == ELEMENT else None
-    elif kind in (BEGINNING, COPY, WORST):
+    elif kind in (BEGINNING, COPY, WORST, SUMMED):
         key = None
     return Occupant(register.about, query, key, dim)

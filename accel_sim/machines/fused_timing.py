@@ -146,6 +146,13 @@ class FusedTiming(ProgramTiming):
         tile, column = divmod(query, self.durations.size)
         return self.norm_start(tile) + column + 1
 
+    def row_sum_cycle(self, query: int) -> int:
+        """First cycle in which the residual of a query's sum of scores stands in its register: a query is read again in
+        each of the first cycles of the wait, and goes through a product and a tree."""
+        tile, column = divmod(query, self.durations.size)
+        waits = (tile + 1) * self.block - self.durations.close
+        return waits + column + self.durations.levels + 3
+
     def alarm_cycle(self, query_tile: int) -> int:
         """First cycle in which the alarm of that comparison is visible."""
         return self.residual_cycle(query_tile) + 1

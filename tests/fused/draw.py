@@ -12,6 +12,7 @@ from accel_sim.config.checker import (
     AbsoluteThreshold,
     FusedOutputUnit,
     RelativeThreshold,
+    ScoreRowsumUnit,
     SoftmaxInvariantsUnit,
     StatisticalThreshold,
 )
@@ -41,9 +42,10 @@ class Head(Job):
 
 
 def machine(size: int, columns: int = 1, granularity: str = "head", relative: bool = False, frequent: int = 0,
-            watch: tuple[str, ...] = (), watch_frequent: int = 0, **architecture: Any) -> FusedMachine:
+            watch: tuple[str, ...] = (), watch_frequent: int = 0, rowsum: Any = None,
+            **architecture: Any) -> FusedMachine:
     """A machine; columns 0 is without the output's check unit, watch () without the softmax's. frequent,
-    watch_frequent: of statistical thresholds, 0 for others."""
+    watch_frequent: of statistical thresholds, 0 for others. rowsum: threshold of the row sums of the scores."""
     units: list[Any] = []
     if columns:
         threshold: Any = RelativeThreshold(value=1.0) if relative else AbsoluteThreshold(value=1.0)
@@ -53,6 +55,8 @@ def machine(size: int, columns: int = 1, granularity: str = "head", relative: bo
     if watch:
         own: Any = StatisticalThreshold(frequent=watch_frequent) if watch_frequent else AbsoluteThreshold(value=1.0)
         units.append(SoftmaxInvariantsUnit(which=watch, threshold=own))
+    if rowsum is not None:
+        units.insert(0, ScoreRowsumUnit(threshold=rowsum))
     config = SimpleNamespace(architecture=FusedArchitecture(head_dim=size, **architecture),
                              checker=SimpleNamespace(units=tuple(units)), faults=Faults())
     return FusedMachine(config)
@@ -72,7 +76,9 @@ def head(m: FusedMachine, n_queries: int, n_keys: int, seed: int = 0, causal: bo
     bound = np.minimum(np.arange(n_queries) if causal else n_keys - 1, n_keys - 1) + np.zeros(n_queries, dtype=np.int64)
     first = np.maximum(0, bound - window + 1) if window else np.zeros(n_queries)
     made = Head(q, k, v, bound.astype(np.int64), first.astype(np.int64)).with_limit(limit)
-    return made.with_limit(limit, "softmax_invariants") if m.watch else made
+    for unit in m.units:
+        made = made.with_limit(limit, unit.kind)
+    return made
 
 
 SUMS = {"fp32": ["fp32"], "fp16": ["fp16", "fp32"], "bf16": ["bf16", "fp32"], "fp8_e5m2": ["fp16", "bf16", "fp32"]}
@@ -94,7 +100,7 @@ SOFTMAX = ("sum", "max", "score")
 
 
 def random_watched_machine(rng: np.random.Generator, most: int = 9) -> FusedMachine:
-    """The same with windows, statistical thresholds and a unit of the softmax's invariants, each as often as not."""
+    """The same with windows, statistical thresholds and the units that only look, each as often as not."""
     drawn = random_machine(rng, most)
     a, check = drawn.config.architecture, drawn.check
     watch = tuple(name for name in SOFTMAX if rng.random() < 0.5)
@@ -102,8 +108,14 @@ def random_watched_machine(rng: np.random.Generator, most: int = 9) -> FusedMach
         drawn.size, drawn.columns, check.granularity if check else "head",
         frequent=int(rng.choice([0, 0, 1, 2])), watch=watch, watch_frequent=int(rng.choice([0, 0, 1, 3])),
         formats=a.formats, exp_pieces=a.exp_pieces, subnormals=a.subnormals, reciprocal_cycles=a.reciprocal_cycles,
-        sliding_window=bool(rng.random() < 0.5),
+        sliding_window=bool(rng.random() < 0.5), rowsum=random_threshold(rng) if rng.random() < 0.5 else None,
     )
+
+
+def random_threshold(rng: np.random.Generator) -> Any:
+    if rng.random() < 0.3:
+        return StatisticalThreshold(frequent=int(rng.integers(1, 4)))
+    return RelativeThreshold(value=1.0) if rng.random() < 0.5 else AbsoluteThreshold(value=1.0)
 
 
 def with_random_limits(m: FusedMachine, job: Head, rng: np.random.Generator) -> Head:
