@@ -172,14 +172,20 @@ def run_tree(x: Any, n: int, row: Any, tree: Any, f: Any) -> None:
 
 
 @kernel
-def sum_block(roots: Any, n: int, pred: Any, act: Any, f: Any) -> Any:
-    """(pred, act) after the roots (N + C,) of one more query tile."""
-    for c in range(roots.shape[0]):
+def sum_rows(roots: Any, first: int, n: int, pred: Any, act: Any, f: Any) -> Any:
+    """(pred, act) after the roots from `first` on."""
+    for c in range(first, roots.shape[0]):
         if c < n:
             act = add(quiet(act, f.checker), quiet(roots[c], f.checker), f.checker)
         else:
             pred = add(quiet(pred, f.checker), quiet(roots[c], f.checker), f.checker)
     return pred, act
+
+
+@kernel
+def sum_block(roots: Any, n: int, pred: Any, act: Any, f: Any) -> Any:
+    """(pred, act) after the roots (N + C,) of one more query tile."""
+    return sum_rows(roots, 0, n, pred, act, f)
 
 
 @kernel

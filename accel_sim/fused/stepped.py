@@ -1,7 +1,7 @@
 """The stepped engine of the `fused` machine: clocks every register every cycle, under any list of faults.
 
 `SteppedFused` runs one job: `run` from cycle 0, `inject` under one fault from a checkpoint of the fault-free run (the
-state as a query tile begins) until it is that run again: the same bits, sooner.
+state as a query tile begins) until it is that run again: the same bits, sooner (see `accel_sim.fused.rejoin`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from accel_sim.engines.stepped import Injection, strike
 from accel_sim.faults.fault import Fault, FaultArrays, fault_arrays
 from accel_sim.fused.arithmetic import rules
 from accel_sim.fused.build import around, in_order, initial_state, shape, slots, watchers
+from accel_sim.fused.rejoin import Rejoin, skip_repeats
 from accel_sim.fused.step import (
     ALARM_CYCLE,
     COMPARED,
@@ -38,13 +39,15 @@ from accel_sim.numerics.jit import kernel
 State = NDArray[np.float64]
 Env = NDArray[np.int64]
 
-_LIMIT, _DONE, _BLOCK = 1, 0, 2
+_LIMIT, _DONE, _BEGINS = 1, 0, 2
+_NEVER, _QUERY_TILE, _KEY_TILE = range(3)
 
 
 @kernel
 def advance(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, faults: Any, ports: Any, limit: int,
-            stop_at_block: bool) -> int:
-    """Run until done (returns 0), until cycle `limit` (1), or until a query tile is about to begin (2)."""
+            stop: int) -> int:
+    """Run until done (returns 0), until cycle `limit` (1), or until (2) a tile is about to begin: of queries (stop 1),
+    or any of keys (2)."""
     pending = faults.cycle.shape[0] > 0
     while int(state[s.phase]) < DONE:
         if env[CYCLE] >= limit:
@@ -57,9 +60,9 @@ def advance(state: Any, s: Any, y: Any, g: Any, f: Any, env: Any, around: Any, f
             return _DONE  # a strike has ended the run: this cycle is not executed
         step(state, s, y, g, f, env, around, ports)
         env[CYCLE] += 1
-        begins = int(state[s.phase]) == LOAD and state[s.timer] == 0.0 and state[s.key_tile] == 0.0
-        if stop_at_block and begins:
-            return _BLOCK
+        begins = int(state[s.phase]) == LOAD and state[s.timer] == 0.0
+        if begins and (stop == _KEY_TILE or (stop == _QUERY_TILE and state[s.key_tile] == 0.0)):
+            return _BEGINS
     if env[ALARM_CYCLE] < 0 and alarmed(state, s, y):
         env[ALARM_CYCLE] = env[CYCLE]
     return _DONE
@@ -96,6 +99,7 @@ class SteppedFused:
         self._ports = np.zeros(machine.size)
         self._checkpoints: list[Checkpoint] = []
         self._golden: RunResult | None = None
+        self._rejoin = Rejoin(machine, job)
 
     @property
     def watchdog_cycles(self) -> int:
@@ -110,7 +114,7 @@ class SteppedFused:
         state, env, outside = self._start()
         arrays = fault_arrays(faults, self.machine.inventory)
         if watch is None:
-            code = self._advance(state, env, outside, arrays, self.watchdog_cycles, False)
+            code = self._advance(state, env, outside, arrays, self.watchdog_cycles, _NEVER)
             return self._result(env, outside, code)
         none = fault_arrays((), self.machine.inventory)
         code = _LIMIT
@@ -118,7 +122,7 @@ class SteppedFused:
             strike(state, arrays, env[CYCLE])
             if state[self._slots.phase] < DONE:
                 watch(int(env[CYCLE]), state)
-            code = self._advance(state, env, outside, none, int(env[CYCLE]) + 1, False)
+            code = self._advance(state, env, outside, none, int(env[CYCLE]) + 1, _NEVER)
         return self._result(env, outside, code)
 
     def golden(self) -> RunResult:
@@ -126,10 +130,10 @@ class SteppedFused:
         if self._golden is None:
             state, env, outside = self._start()
             none = fault_arrays((), self.machine.inventory)
-            code = _BLOCK
-            while code == _BLOCK:
+            code = _BEGINS
+            while code == _BEGINS:
                 self._checkpoints.append(Checkpoint(state.copy(), env.copy()))
-                code = self._advance(state, env, outside, none, self.watchdog_cycles, True)
+                code = self._advance(state, env, outside, none, self.watchdog_cycles, _QUERY_TILE)
             self.last_write = int(env[LAST_WRITE])
             self._golden = self._result(env, outside, code)
         return self._golden
@@ -139,29 +143,36 @@ class SteppedFused:
         later checkpoint: the rest is then the fault-free rest, as many cycles sooner or later. `terms` is not used."""
         golden = self.golden()
         fault.check(self.machine.inventory)
-        number = bisect_right(self._checkpoints, fault.cycle, key=lambda c: int(c.env[CYCLE])) - 1
+        number = self._acts_in(fault)
         start = self._checkpoints[number]
+        struck_at = max(fault.cycle, int(start.env[CYCLE]))
         state, env, outside = start.state.copy(), start.env.copy(), around(self.machine, self.job)
         done, count = number * self.machine.size, int(env[COMPARED])
         outside.o[:done] = golden.output[:done]
         for row, comparison in enumerate(golden.comparisons[:count]):
             outside.comparisons[row] = (comparison.cycle, comparison.residual, comparison.limit, comparison.predicted,
                                         comparison.actual, comparison.scanned, UNITS.index(comparison.unit))
-        arrays = fault_arrays([fault], self.machine.inventory)
+        arrays = fault_arrays([replace(fault, cycle=struck_at)], self.machine.inventory)
         none = fault_arrays((), self.machine.inventory)
-        code = self._advance(state, env, outside, none, fault.cycle, False)
+        code = self._advance(state, env, outside, none, struck_at, _NEVER)
         slot = self.machine.inventory.slot(fault.register, fault.index)
         struck = state.copy()
-        strike(struck, arrays, fault.cycle)
+        strike(struck, arrays, struck_at)
         before, after = float(state[slot]), float(struck[slot])
         if code == _DONE:
             return Injection(fault, before, after, golden)  # the run is over before the fault
-        code = _BLOCK
-        while code == _BLOCK:
-            code = self._advance(state, env, outside, arrays, self.watchdog_cycles, True)
-            twin = self._twin(state, env, fault) if code == _BLOCK else None
+        code, begun = _BEGINS, None
+        stop = _KEY_TILE if fault.register == "last_key_tile" else _QUERY_TILE
+        while code == _BEGINS:
+            code = self._advance(state, env, outside, arrays, self.watchdog_cycles, stop)
+            if code != _BEGINS or env[CYCLE] < fault.end:
+                continue
+            twin = self._twin(state)
             if twin is not None:
                 return Injection(fault, before, after, self._joined(golden, state, env, outside, twin))
+            if begun is not None:
+                skip_repeats(self.machine, self.job, state, env, begun, self.watchdog_cycles)
+            begun = state.copy(), env.copy()
         return Injection(fault, before, after, self._result(env, outside, code))
 
     # -- the parts ---------------------------------------------------------------------------------------------
@@ -171,7 +182,7 @@ class SteppedFused:
         env[ALARM_CYCLE] = env[LAST_WRITE] = -1
         return initial_state(self.machine, self.job), env, around(self.machine, self.job)
 
-    def _advance(self, state: State, env: Env, outside: Around, faults: FaultArrays, limit: int, stop: bool) -> int:
+    def _advance(self, state: State, env: Env, outside: Around, faults: FaultArrays, limit: int, stop: int) -> int:
         return int(advance(state, self._slots, self._own, self._shape, self._rules, env, outside, faults, self._ports,
                            limit, stop))
 
@@ -185,15 +196,20 @@ class SteppedFused:
             hang=code == _LIMIT,
         )
 
-    def _twin(self, state: State, env: Env, fault: Fault) -> int | None:
-        """The checkpoint that the machine is at now, if the fault is over and every register holds what it held."""
-        if env[CYCLE] < fault.end:
-            return None
+    def _acts_in(self, fault: Fault) -> int:
+        """The last query tile before which a fault has done nothing yet."""
+        number = bisect_right(self._checkpoints, fault.cycle, key=lambda c: int(c.env[CYCLE])) - 1
+        if fault.register != "last_query_tile" or fault.kind not in ("flip", "burst"):
+            return number
+        last = len(self._checkpoints) - 1  # and is read as a tile ends: up to either of the two there is another
+        return max(number, min(last, last ^ int(fault.mask)))
+
+    def _twin(self, state: State) -> int | None:
+        """The checkpoint that the machine is at now, if everything that follows is what follows from there."""
         number = int(state[self._slots.query_tile])
         if not 0 < number < len(self._checkpoints):
             return None
-        same = np.array_equal(state.view(np.int64), self._checkpoints[number].state.view(np.int64))
-        return number if same else None
+        return number if self._rejoin.is_golden(state, self._checkpoints[number].state) else None
 
     def _joined(self, golden: RunResult, state: State, env: Env, outside: Around, number: int) -> RunResult:
         """What has happened so far, followed by the fault-free rest."""
@@ -211,7 +227,13 @@ class SteppedFused:
         if alarm is None and any(state[self.machine.inventory.offsets[name]] != 0.0 for name in
                                  ("alarm", "softmax_alarm", "rowsum_alarm") if name in self.machine.inventory):
             alarm = int(env[CYCLE])  # raised in the last cycle, and first read in this one
-        if alarm is None and golden.alarm_cycle is not None:
-            alarm = golden.alarm_cycle + late
+        clean, ends = golden.alarm_cycle, golden.comparisons[-1] if golden.comparisons else None
+        last = None if ends is None else self._rejoin.last_comparison(state, twin.state, number, ends)
+        if ends is not None and last is not None:
+            rest[-1] = replace(last, cycle=last.cycle + late)
+            if clean is None or clean == ends.cycle + 1:
+                clean = ends.cycle + 1 if last.alarm else None
+        if alarm is None and clean is not None:
+            alarm = clean + late
         told = (*comparisons_of(outside.comparisons, count), *rest)[:room]
         return RunResult(output, in_order(self.machine, told), alarm, golden.cycles + late)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from accel_sim.config.errors import ConfigError
 from accel_sim.config.fused import FusedFormats
 from accel_sim.faults.fault import Fault
+from accel_sim.fused import stepped
 from accel_sim.fused.golden import golden_run
+from accel_sim.fused.rejoin import skip_repeats
+from accel_sim.fused.step import CYCLE
 from accel_sim.fused.stepped import SteppedFused
 from accel_sim.machines.fused import FusedMachine
-from fused.draw import Head, head, machine, random_fault, random_head, random_machine
+from fused.draw import (
+    Head,
+    head,
+    machine,
+    random_fault,
+    random_head,
+    random_machine,
+    random_watched_machine,
+    with_random_limits,
+)
+from fused.test_fused_replay import SEQUENCER
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -133,6 +148,38 @@ def test_injection_from_a_checkpoint_is_the_whole_run(seed: int) -> None:
     for _ in range(25):
         fault = random_fault(m, engine.timing.head_cycles, rng)
         assert engine.inject(fault).result.same_as(engine.run([fault])), fault
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_run_that_rejoins_another_is_the_whole_run(seed: int) -> None:
+    """Faults of the sequencer, which reach everything, on machines that carry sums to the end of the head or do not."""
+    rng = np.random.default_rng(500 + seed)
+    m = random_watched_machine(rng, 6)
+    engine = SteppedFused(m, with_random_limits(m, random_head(m, rng), rng))
+    for _ in range(25):
+        fault = random_fault(m, engine.timing.head_cycles, rng, str(rng.choice(sorted(SEQUENCER))))
+        assert engine.inject(fault).result.same_as(engine.run([fault])), fault
+
+
+@pytest.mark.parametrize("register", ["last_key_tile", "last_query_tile"])
+def test_tiles_that_do_not_exist_are_not_clocked_one_by_one(register: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A counter that is struck can make many; the run that leaves them out is the same, up to the watchdog."""
+    left_out = []
+
+    def noted(*given: Any) -> None:
+        env = given[3]
+        before = int(env[CYCLE])
+        skip_repeats(*given)
+        left_out.append(int(env[CYCLE]) - before)
+
+    monkeypatch.setattr(stepped, "skip_repeats", noted)
+    m = machine(4, 1, max_keys=300, max_queries=300)
+    engine = SteppedFused(m, head(m, 9, 40))
+    for bit in range(m.inventory[register].width_bits):
+        fault = Fault(engine.timing.block + 7, register, (), bit)
+        found = engine.inject(fault).result
+        assert found.same_as(engine.run([fault])), fault
+    assert any(left_out)
 
 
 def test_watching_changes_nothing_and_sees_every_cycle() -> None:
