@@ -71,6 +71,7 @@ def rows() -> Iterator[Row]:
             rowsum = {"kind": "score_rowsum", "columns": 2, "threshold": CALIBRATED}
             yield Row(config, "score_rowsum, 2 columns", [rowsum])
             yield Row(config, "softmax_invariants", [SOFTMAX])
+            yield Row(config, "invariants", [{"kind": "invariants"}])
         if config == "lanes-d32":
             rowsum = {"kind": "score_rowsum", "threshold": CALIBRATED}
             yield Row(config, "fused_output, a block", [fused_output(granularity="query_block")])
@@ -82,6 +83,7 @@ def rows() -> Iterator[Row]:
             yield Row(config, "fused_output + score_rowsum + softmax_invariants", [fused_output(), rowsum, SOFTMAX])
         if config == "fused-d32":
             yield Row(config, "softmax_invariants", [{**SOFTMAX, "which": ["sum", "max", "score"]}])
+            yield Row(config, "invariants", [{"kind": "invariants"}])
         for kind in ("parity", "secded", "dmr", "tmr"):
             yield Row(config, kind, [{"kind": kind}])
         yield Row(config, "fused_output + parity of control",
