@@ -115,9 +115,12 @@ def divided_row(o: Any, terms: Any, u: Any, total: Any, f: Any, words: Any) -> N
     actual, c = 0.0, 0.0
     for t in range(d):
         o[t] = quotient(u[t], total, recip, f.output, f.state, f)
-        if words > 0:
-            actual = add_once(quiet(actual, f.checker), quiet(o[t], f.output), f.checker, f.output)
     if words > 0:
+        if f.checker.kind == 1 and f.checker.flush_below == 0.0 and f.output.kind != 0:
+            actual = native_sum(o)
+        else:
+            for t in range(d):
+                actual = add_once(quiet(actual, f.checker), quiet(o[t], f.output), f.checker, f.output)
         for t in range(d, d + words):
             c = add_once(quiet(c, f.checker), quiet(u[t], f.state), f.checker, f.state)
         terms[0] = quotient(c, total, recip, f.checker, f.checker, f)

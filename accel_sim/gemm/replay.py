@@ -3,9 +3,10 @@
 `ReplayGemm` runs the fault-free head once by the golden kernels. A fault in the array becomes the changes that
 `accel_sim.arrays.replay` finds in its product; one in a lane of the vector unit, a struck run of that lane's block;
 both are followed from there by `replay_kernel`. A fault in the edge of a product runs that edge for the few cycles in
-which it holds what was struck. Faults in the sequencer, in `scale` and `softmax_bound`, in the encoder and the sums of
-the fused check, in the `…_valid` of columns (it makes the unit judge what an earlier fold has left), and stuck bits
-that last, are handed back: the stepped engine runs the phase that they strike in.
+which it holds what was struck; one in `scale`, the golden kernels from there on (`replay_scale`). Faults in the
+sequencer, in `scale` where the softmax is watched, in `softmax_bound`, in the sums of the fused check, in the
+`…_valid` of columns (it makes the unit judge what an earlier fold has left), and stuck bits that last, are handed back:
+the stepped engine runs the phase that they strike in.
 """
 
 from __future__ import annotations
@@ -26,15 +27,22 @@ from accel_sim.engines.replay.types import CHANGED, FALL_BACK, Outcomes, RowSink
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import Fault
-from accel_sim.faults.outcome import sum_of_squares
+from accel_sim.faults.outcome import compare_rows, sum_of_squares
 from accel_sim.gemm.edge_step import Edge, edge_steps
 from accel_sim.gemm.encoder_step import Encoder, Work
 from accel_sim.gemm.golden import Golden, judge, run
 from accel_sim.gemm.golden_kernel import over_all
 from accel_sim.gemm.invariants_step import WATCH
-from accel_sim.gemm.replay_encoder import EncoderFaults, Encoding, follow_encoders
+from accel_sim.gemm.replay_encoder import (
+    EncoderFaults,
+    Encoding,
+    FusedEncoding,
+    follow_encoders,
+    follow_fused,
+)
 from accel_sim.gemm.replay_kernel import follow, follow_lanes
 from accel_sim.gemm.replay_plain import follow_plain
+from accel_sim.gemm.replay_scale import Rescaled
 from accel_sim.gemm.replay_store import facts_of, keep, make_room, spacing_for
 from accel_sim.gemm.replay_types import Found, LaneFaults, OneLane, World
 from accel_sim.gemm.replay_units import array_values
@@ -219,7 +227,10 @@ class ReplayGemm:
         _, field = self._edge_fields.get(name, (None, ""))
         if name in Lanes._fields and name not in LANE_SCALARS:
             self._in_lanes(register, at, element, cycles, ops, masks, out)
-        elif prefix in ("gemm", "rowsum") and what in ("in", "acc", "word") and not self._all_back:
+        elif name == "scale" and self.machine.softmax is None:
+            for i in at:
+                self._in_scale(register, int(i), int(cycles[i]), int(ops[i]), masks[i], out)
+        elif prefix in ("gemm", "rowsum", "fused") and what in ("in", "acc", "word") and not self._all_back:
             self._in_encoders(register, at, element, cycles, ops, masks, out)
         elif self.golden.alarm_cycle is not None:
             out.status[at] = FALL_BACK
@@ -263,7 +274,36 @@ class ReplayGemm:
         faults = LaneFaults(at, part * self.machine.lanes + lane, softmax, code, step, steps, ops[at], masks[at], codec)
         self._followed(follow_lanes, at.size, faults, self._one, self._world(out), out.old_value, out.new_value)
 
+    @cached_property
+    def _rescaled(self) -> Rescaled:
+        return Rescaled(self._golden)
+
+    def _in_scale(self, register: Register, i: int, cycle: int, op: int, mask: Any, out: Outcomes) -> None:
+        """A fault in the factor of all scores, before the last of them has been scaled."""
+        old = self.job.scale
+        new = out.new_value[i] = _struck(register, old, op, mask)
+        out.old_value[i] = old
+        if np.float64(old).view(np.int64) == np.float64(new).view(np.int64):
+            return
+        table, output = self._rescaled.run(cycle, new)
+        golden = self.golden.output
+        differ = np.flatnonzero((output.view(np.int64) != golden.view(np.int64)).any(axis=1))
+        measured = compare_rows(golden, output, self._codec, 0.0)
+        for field, value in zip(("square", "max_abs", "max_ulp", "nonfinite", "rows"), measured, strict=True):
+            getattr(out, field)[i] = value
+        out.differs[i] = differ.size > 0
+        self._rows.keep(i, differ, output[differ])
+        out.residual[i], out.limit[i] = _telling(table)
+        self._raise(i, table, out)
+
     # -- check units
+
+    @cached_property
+    def _fused_encoding(self) -> FusedEncoding:
+        head, lanes, sums = self._golden.head, self.machine.lanes, self._golden.head.sums["encode_v"]
+        source, group = head.source("encode_v")
+        work = Work(source, sums.copy(), lanes, group, -(-source.shape[0] // lanes), sums.shape[2])
+        return FusedEncoding(Encoder(*(np.zeros(lanes) for _ in Encoder._fields)), work, sums)
 
     @cached_property
     def _encodings(self) -> dict[str, Encoding]:
@@ -288,12 +328,12 @@ class ReplayGemm:
 
     def _in_encoders(self, register: Register, at: Ints, lane: Ints, cycles: Ints, ops: Ints,
                      masks: NDArray[np.uint64], out: Outcomes) -> None:
-        """Faults in a live register of an encoder for the array: lane (at.size,), which lane."""
+        """Faults in a live register of an encoder: lane (at.size,), which lane."""
         prefix, _, what = register.name.partition("_")
         which = ("in", "acc", "word").index(what)
-        for name, encoding in self._encodings.items():
+        for name in self._golden.head.sums:
             phase = self.timing.by_name[name]
-            if self.machine.encoder_check(name).prefix != prefix:
+            if prefix != ("fused" if name == "encode_v" else self.machine.encoder_check(name).prefix):
                 continue
             here = (cycles[at] >= phase.start) & (cycles[at] < phase.end)
             mine, n = at[here], int(here.sum())
@@ -302,7 +342,11 @@ class ReplayGemm:
             part, step = np.divmod(cycles[mine] - phase.start, phase.steps)
             codec = np.tile(np.array(register.format.codec, np.int64), (n, 1))
             faults = EncoderFaults(mine, lane[here], part, step, np.full(n, which), ops[mine], masks[mine], codec)
-            follow_encoders(faults, encoding, self._world(out), out.old_value, out.new_value)
+            if name == "encode_v":
+                self._followed(follow_fused, n, faults, self._fused_encoding, self._world(out), out.old_value,
+                               out.new_value)
+            else:
+                follow_encoders(faults, self._encodings[name], self._world(out), out.old_value, out.new_value)
 
     @cached_property
     def _edge_rooms(self) -> dict[str, Edge]:

@@ -1,5 +1,6 @@
-"""Replay of faults in the gemm unit's encoders: other words of one checksum, so another checksum line, and other
-comparisons of all that crosses it. Nothing of the data changes."""
+"""Replay of faults in the encoders. Those of checksums: other words of one, so another checksum line, and other
+comparisons of all that crosses it; nothing of the data changes. That of the fused check: other words at one key, which
+the array multiplies like elements of a value."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel_sim.arrays.golden import add_products
+from accel_sim.arrays.step import multiply_add
+from accel_sim.engines.replay.rows import is_full
 from accel_sim.gemm.edge_step import plus
-from accel_sim.gemm.encoder_step import at_its_place, encode_steps
-from accel_sim.gemm.replay_kernel import begin_fault, override, same, verdict
+from accel_sim.gemm.encoder_step import added, at_its_place, encode_steps, rest_of, word_of
+from accel_sim.gemm.replay_kernel import begin_fault, behind, note_dirty, override, same, verdict
 from accel_sim.gemm.replay_units import struck
 from accel_sim.numerics.formats import Codec
 from accel_sim.numerics.jit import inner, kernel
@@ -36,6 +39,14 @@ class Encoding(NamedTuple):
     line: Any
     changed: Any
     z: Any
+
+
+class FusedEncoding(NamedTuple):
+    """The encoder of the fused check, as `Encoding` has encoder, work and sums."""
+
+    encoder: Any
+    work: Any
+    sums: Any
 
 
 class EncoderFaults(NamedTuple):
@@ -105,6 +116,59 @@ def follow_encoders(faults: Any, c: Encoding, world: Any, old: Any, new: Any) ->
             c.changed[1 + word] = 0
         verdict(faults.i[at], kept, facts.policies, w, n, world.found)
         world.found.status[faults.i[at]] = 1 if n.over[0] > 0 else 0
+
+
+@kernel
+def follow_fused(start: int, faults: EncoderFaults, c: FusedEncoding, world: Any, old: Any, new: Any) -> Any:
+    """Follow each of `EncoderFaults` in the encoder of the fused check; otherwise as `replay_kernel.follow_lanes`."""
+    kept, w, n, work = world.kept, world.w, world.n, c.work
+    for at in range(start, faults.i.shape[0]):
+        if is_full(kept.o.shape[0], world.sink):
+            return at
+        begin_fault(n)
+        struck_words(at, faults, c, world.f, old, new)
+        k = (faults.part[at] % work.k_blocks) * work.lanes + faults.lane[at]
+        value_again(k, work, kept, world.facts, world.z2, world.f, w)
+        for word in range(work.words):
+            work.sums[k, 0, word] = c.sums[k, 0, word]
+        for column in range(kept.b2.shape[1]):
+            if not same(w.row[column], kept.b2[k, column]):
+                column_again(k, column, kept, world.facts.spacing, world.nan, world.rule, w, n)
+        behind(faults.i[at], True, -1, world)
+    return faults.i.shape[0]
+
+
+@inner
+def value_again(k: Any, work: Any, kept: Any, facts: Any, z: Any, f: Any, w: Any) -> None:
+    """Row k of B' of product 2 with the words in `work`, and with checksums of what then stands there, into w.row."""
+    data, extra = (z.p_group, z.p_extra) if facts.turned else (z.cols, z.row_sums)
+    period, columns, d = data + extra, kept.b2.shape[1], kept.o.shape[1]
+    for column in range(columns):
+        w.row[column] = kept.b2[k, column]
+    for word in range(work.words):
+        w.row[kept.place2[d + word]] = work.sums[k, 0, word]
+    for begin in range(0, columns if extra > 0 else 0, period):
+        total = 0.0
+        for column in range(begin, min(begin + data, columns)):
+            total = added(total, np.float64(w.row[column]), f)
+        for column in range(begin + data, min(begin + data + facts.words, columns)):
+            taken = word_of(total, f)
+            w.row[column] = taken
+            total = rest_of(total, taken, f)
+
+
+@inner
+def column_again(k: Any, column: Any, kept: Any, spacing: Any, nan: Any, rule: Any, w: Any, n: Any) -> None:
+    """A column of product 2, where row k of B' is w.row there."""
+    block = k // spacing
+    for m in range(kept.a2.shape[0]):
+        total = kept.o_at[m, block, column]
+        for each in range(block * spacing, kept.a2.shape[1]):
+            factor = w.row[column] if each == k else kept.b2[each, column]
+            total = multiply_add(total, kept.a2[m, each], factor, nan, rule)
+        if not same(total, kept.out2[m, column]):
+            w.out2[m, column] = total
+            note_dirty(m, w, n)
 
 
 @inner

@@ -67,3 +67,20 @@ def test_faults_in_the_gemm_unit_alone(flow: str) -> None:
     found, back = differences(machine, job, faults)
     assert not found, found[:5]
     assert 0 < back < 200
+
+
+@pytest.mark.parametrize("flow", ["os", "ws", "is"])
+def test_the_scale_and_the_encoder_of_the_fused_check_are_never_handed_back(flow: str) -> None:
+    """Each is followed by the units behind it alone: the softmax from the struck cycle on, or one key's words."""
+    machine = machine_with((gemm_unit(sides="both", correct=True), fused_unit()), rows=4, cols=3, dataflow=flow)
+    job = job_for(machine, 7, 8, np.random.default_rng(1), {"gemm": 0.1, "fused_output": 0.1}, causal=True)
+    rng, program = np.random.default_rng(2), machine.timing(7, 8).by_name
+    faults = [Fault(int(cycle), "scale", (), int(rng.integers(machine.inventory["scale"].width_bits)), kind)
+              for cycle in range(0, program["softmax"].end, 2) for kind in ("flip", "stuck1")]
+    for name in ("fused_in", "fused_acc", "fused_word"):
+        register = machine.inventory[name]
+        faults += [Fault(int(rng.integers(program["encode_v"].end)), name, (int(rng.integers(register.size)),),
+                         int(rng.integers(register.width_bits))) for _ in range(150)]
+    found, back = differences(machine, job, faults)
+    assert not found, found[:5]
+    assert back == 0

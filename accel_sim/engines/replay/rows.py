@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from accel_sim.engines.replay.types import RowSink, row_sink
 from accel_sim.numerics.jit import inner
 
@@ -26,6 +29,17 @@ class ChangedRows:
         if self._changed is not None and self.sink.filled[0] > 0:
             self._changed(self.sink)
         self.sink.filled[0] = 0
+
+    def keep(self, fault: int, queries: NDArray[np.int64], rows: NDArray[np.float64]) -> None:
+        """Keep all rows that a fault has changed: their queries (n,), and the rows (n, width)."""
+        room, n = len(self.sink.row), len(queries)
+        if room == 0:
+            return
+        if self.sink.filled[0] + n > room:
+            self.hand_over()
+        here = slice(self.sink.filled[0], self.sink.filled[0] + n)
+        self.sink.fault[here], self.sink.query[here], self.sink.row[here] = fault, queries, rows
+        self.sink.filled[0] += n
 
 
 @inner
