@@ -79,7 +79,7 @@ class FusedMachine(ProgramMachine):
 
     def timing(self, n_queries: int, n_keys: int) -> FusedTiming:
         """The program of one head."""
-        return fused_timing(self.durations, n_queries, n_keys)
+        return fused_timing(self.durations, n_queries, n_keys, self.rowsum is not None)
 
     def occupant(self, timing: Any, register: Register, index: tuple[int, ...], cycle: int) -> Occupant | None:
         """What a register holds at the start of a machine cycle; None where nothing reads it before it is written."""

@@ -158,8 +158,9 @@ class FusedTiming(ProgramTiming):
         return self.residual_cycle(query_tile) + 1
 
 
-def fused_timing(durations: Durations, n_queries: int, n_keys: int) -> FusedTiming:
-    """The program of one head of `n_queries` queries and `n_keys` keys (both at least 1)."""
+def fused_timing(durations: Durations, n_queries: int, n_keys: int, again: bool = False) -> FusedTiming:
+    """The program of one head of `n_queries` queries and `n_keys` keys (both at least 1). again: whether queries are
+    read once more while the accumulators are waited for."""
     size = durations.size
     steps: list[Step] = []
     for block in range(-(-n_queries // size)):
@@ -173,7 +174,7 @@ def fused_timing(durations: Durations, n_queries: int, n_keys: int) -> FusedTimi
             steps.append(Step(f"attention score, {at}", PHASES[SCORE], durations.score, (k,)))
             steps.append(Step(f"attention value, {at}", PHASES[VALUE], durations.value, (v,)))
         at = f"queries {block}"
-        steps.append(Step(f"wait for the accumulators, {at}", PHASES[WAIT], durations.wait))
+        steps.append(Step(f"wait for the accumulators, {at}", PHASES[WAIT], durations.wait, (q,) if again else ()))
         steps.append(Step(f"reciprocal, {at}", PHASES[SCALE], durations.scale + durations.hold))
         o = Tile("o", (block,), rows, size, "output")
         steps.append(Step(f"normalise, {at}", PHASES[NORM], durations.norm, (), (o,)))

@@ -145,6 +145,8 @@ def test_activity_and_what_is_refused() -> None:
     assert activity.operator("rowsum_compare").uses == 7
     plain = machine(5, 1).activity(machine(5, 1).timing(7, 12))
     assert activity.sram_elements["q"] - plain.sram_elements["q"] == 7 * 5
+    waits = [step for step in m.timing(7, 12).steps if step.phase == "wait"]
+    assert [[(tile.tensor, tile.index) for tile in step.reads] for step in waits] == [[("q", (0,))], [("q", (1,))]]
     held: dict[str, np.ndarray] = {}
     writes = {"rowsum_query": 0, "rowsum_prod": 0, "rowsum_tree": 0, "rowsum_delay": 0, "rowsum_residual": 0,
               "rowsum_keys": 0, "rowsum_sum": 0}
