@@ -320,11 +320,12 @@ class SteppedEngine:
                     start = inventory.offsets[register.name]
                     slots[start:start + register.size] = False
         found = {}
-        for key in product((False, True), repeat=2):
-            left_out = (("pred", "act") if key[0] else ()) + (ONLY_FOR_ALARM if key[1] else ())
-            found[key] = slots.copy()
-            found[key][[inventory.offsets[name] for name in left_out if name in inventory]] = False
-        return {key: np.flatnonzero(slots) for key, slots in found.items()}
+        for but_sums, but_alarms in product((False, True), repeat=2):
+            left_out = (("pred", "act") if but_sums else ()) + (ONLY_FOR_ALARM if but_alarms else ())
+            others = slots.copy()
+            others[[inventory.offsets[name] for name in left_out if name in inventory]] = False
+            found[but_sums, but_alarms] = np.flatnonzero(others)
+        return found
 
     def _rejoined(self, state: np.ndarray, env: np.ndarray, twin: Checkpoint, but_sums: bool) -> bool:
         """Same registers where it matters, and the same view of the memory system (which begins the tiles of a block

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,14 +119,22 @@ class ObserverReplay:
         watch_again(from_key, job.scale, scale, quiet_operands(job.q[first:last], f),
                     np.ascontiguousarray(quiet_operands(keys, f).T), np.zeros((d, KEYS_AT_ONCE)), np.zeros((4, n_keys)),
                     here, f, data._replace(bound=data.bound[first:last], first=data.first[first:last]), sums, seen)
+        return self.judged(np.arange(first, last), keys, scale, sums, seen, last_key)
+
+    def judged(self, queries: np.ndarray, keys: np.ndarray, scale: float, sums: np.ndarray, seen: Watched,
+               last_key: int) -> list[tuple[Comparison, ...]]:
+        """The units' comparisons of queries (count,) that have met `keys` (any number, d); see `block_again`. sums
+        (count, 2): their final l in column 0; seen: what the units have seen of them."""
+        g, f, _, _ = self.engine.around
+        q = self.engine.job.q[queries]
+        count, d = q.shape
         total, table = np.zeros(d), np.zeros((count, 5))
-        sum_keys(total, keys, here, f)
-        judge_queries(here._replace(n_keys=last_key + 1), f, job.q[first:last], total, scale, sums, seen,
+        sum_keys(total, keys, g._replace(n_keys=len(keys)), f)
+        judge_queries(g._replace(n_queries=count, n_keys=last_key + 1), f, q, total, scale, sums, seen,
                       self._observed.thresholds, np.zeros(d), np.zeros(sum(tree_sizes(d))), table)
-        cycles = [self._watching.cycle[KINDS.index(kind), first:last].tolist() for kind in self.kinds if kind in KINDS]
-        made = [comparisons_of_queries(kind, table, seen.sums) for kind in self.kinds if kind in KINDS]
-        return list(zip(*([replace(c, cycle=cycle) for c, cycle in zip(*of_unit, strict=True)]
-                          for of_unit in zip(made, cycles, strict=True)), strict=True))
+        made = [comparisons_of_queries(kind, table, seen.sums, self._watching.cycle[KINDS.index(kind), queries])
+                for kind in self.kinds if kind in KINDS]
+        return list(zip(*made, strict=True))
 
     @property
     def check_room(self) -> int:

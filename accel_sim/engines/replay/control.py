@@ -1,4 +1,4 @@
-"""Faults in the configuration and in the counters that outlive a query block, and in the flags of lanes.
+"""Faults in the configuration and in the counters that outlive a query block, in the flags of lanes, and in tags.
 
 Such a fault changes no value on its way through the datapath; it changes which rows are loaded or delivered, how many
 keys they meet, where they are delivered, or what every score is multiplied by. From there on each block runs as
@@ -6,21 +6,22 @@ always, so the run is told block by block: rows of the golden run where a row is
 where it met other keys or another scale; and likewise what the units that only look see of each.
 
 `replay_control` answers with a whole `RunResult`, or None for a case it does not know (a memory that stalls, scans
-inside a block, a relative threshold, an alarm without a fault, a strike in the middle of a swap); the stepped engine
-then runs the fault.
+inside a block, a relative threshold, an alarm without a fault, the last swap); the stepped engine then runs the fault.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from accel_sim.engines.replay.beyond import block_beyond
 from accel_sim.engines.replay.engine import ReplayEngine
+from accel_sim.engines.replay.tags import TAGS, golden_tag, with_tag
 from accel_sim.engines.replay.teller import Drained, Teller
 from accel_sim.engines.result import RunResult
 from accel_sim.faults.fault import Fault
 from accel_sim.numerics.rounding import flip_bits, force_bits, quiet
 
-KNOWN = ("scale", "last_key", "last_query", "query", "active")
+KNOWN = ("scale", "last_key", "last_query", "query", "active", *TAGS)
 
 
 def struck_register(engine: ReplayEngine, fault: Fault, value: float) -> float:
@@ -49,12 +50,13 @@ def replay_control(engine: ReplayEngine, fault: Fault, watchdog: int) -> tuple[R
     in_swap = since < timing.lanes
     if cycle >= timing.swap_start(timing.blocks):
         return None  # the last swap and the tail: short, and run
+    swap_now, lane_now = (swap_before, since) if in_swap else (swap_before + 1, 0)
     golden_value = {
         "scale": job.scale, "last_key": float(timing.n_keys - 1), "last_query": float(timing.n_queries - 1),
-        "query": float(min(swap_before + 1, timing.blocks + 1) * timing.lanes), "active": 1.0,
-    }[fault.register]
-    if in_swap and fault.register in ("query", "last_query"):
-        return None
+        "query": float(swap_now * timing.lanes + lane_now), "active": 1.0,
+    }.get(fault.register)
+    if golden_value is None:
+        golden_value = golden_tag(engine, fault)
     value = struck_register(engine, fault, golden_value)
     told: RunResult | None
     if fault.register == "scale":
@@ -64,9 +66,11 @@ def replay_control(engine: ReplayEngine, fault: Fault, watchdog: int) -> tuple[R
     elif fault.register == "active":
         told = _with_active(engine, watchdog, cycle, fault.index[0], value != 0.0)
     elif fault.register == "last_query":
-        told = _with_counters(engine, watchdog, swap_before, (swap_before + 1) * timing.lanes, int(value))
+        told = _with_counters(engine, watchdog, swap_now, lane_now, swap_now * timing.lanes, int(value))
+    elif fault.register == "query":
+        told = _with_counters(engine, watchdog, swap_now, lane_now, int(value) - lane_now, timing.n_queries - 1)
     else:
-        told = _with_counters(engine, watchdog, swap_before, int(value), timing.n_queries - 1)
+        told = with_tag(engine, watchdog, fault, value != golden_value)
     return None if told is None else (told, golden_value, value)
 
 
@@ -150,30 +154,37 @@ def _negative_zero(engine: ReplayEngine) -> bool:
     return any(bool(np.any(np.signbit(x) & (x == 0.0))) for x in (store.o, store.terms))
 
 
-def _with_counters(engine: ReplayEngine, watchdog: int, block_now: int, query: int,
+def _with_counters(engine: ReplayEngine, watchdog: int, swap_now: int, lane_now: int, first: int,
                    last_query: int) -> RunResult | None:
-    """The rest of the run when, in the next swap, the query counter stands at `query` and the last query is
-    `last_query`; the block in flight is as it was."""
+    """The rest of the run when, from lane `lane_now` of swap `swap_now` on, lanes 0, 1, … are loaded with queries
+    `first`, `first` + 1, … up to `last_query`."""
     t = engine.timing
     mask = (1 << engine.machine.query_bits) - 1
     teller = Teller(engine, watchdog)
-    for block in range(block_now):
+    for block in range(swap_now - 1):
         teller.deliver(t.swap_start(block + 1), teller.golden(block), True, False)
-    drained = teller.golden(block_now)
-    swap = t.swap_start(block_now + 1)
-    started = block_now + 1
+    drained = teller.golden(swap_now - 1) if swap_now else teller.queries(np.arange(0))
+    swap, started = t.swap_start(swap_now), swap_now
+    lanes = np.arange(t.lanes)
+    before = lanes < lane_now
+    loaded = np.where(before, swap_now * t.lanes, first) + lanes
+    allowed = np.where(before, t.n_queries - 1, last_query)
     while True:
-        ends = query > last_query
-        drained = drained._replace(address=(query + drained.lane - t.lanes) & mask)
-        teller.deliver(swap, drained, query >= t.lanes, ends)
+        if not 0 <= first <= mask:
+            return None  # the counter wraps in this swap
+        ends = first > last_query
+        drained = drained._replace(address=(loaded[drained.lane] - t.lanes) & mask)
+        teller.deliver(swap, drained, first >= t.lanes, ends)
         if ends or swap > watchdog:
             break
-        if query + t.lanes > mask:
-            return None  # the counter is about to wrap
-        drained = teller.queries(np.arange(query, max(query, min(query + t.lanes, last_query + 1, t.n_queries))))
-        if drained.lane.size and started >= t.blocks:
-            return None  # more blocks than the DMA engine has brought keys for: they meet what is left in the banks
+        if first + t.lanes > mask:
+            return None  # or is about to
+        live = (loaded <= allowed) & (loaded < t.n_queries)
+        drained = teller.queries(loaded[live], lanes[live])
+        if started >= t.blocks:
+            drained = block_beyond(engine, started, drained)
         started += 1
-        query += t.lanes
+        first += t.lanes
         swap += t.period
+        loaded, allowed = first + lanes, np.full(t.lanes, last_query)
     return teller.result(swap + t.lanes + t.tail)

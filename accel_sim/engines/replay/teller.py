@@ -51,11 +51,11 @@ class Teller:
         first = block * t.lanes
         return self.queries(np.arange(first, min(first + t.lanes, t.n_queries)))
 
-    def queries(self, numbers: np.ndarray) -> Drained:
-        """Lanes 0, 1, … that hold these queries, as they are without a fault."""
+    def queries(self, numbers: np.ndarray, lanes: np.ndarray | None = None) -> Drained:
+        """Lanes that hold these queries, as they are without a fault; 0, 1, … unless others are given."""
         store, seen = self.engine.store, self.engine.seen
-        return Drained(np.arange(len(numbers)), numbers, store.o[numbers], store.terms[numbers],
-                       [seen[i] for i in numbers.tolist()])
+        lanes = np.arange(len(numbers)) if lanes is None else lanes
+        return Drained(lanes, numbers, store.o[numbers], store.terms[numbers], [seen[i] for i in numbers.tolist()])
 
     def deliver(self, swap: int, drained: Drained, closes: bool, ends: bool) -> None:
         """Lanes read by a swap that starts at cycle `swap`. closes: the last lane's tag marks the end of a block;
@@ -66,17 +66,17 @@ class Teller:
         self._pred, self._act = add_terms(drained.terms, 0, len(drained.lane), self._pred, self._act, self._rc)
         for lane, seen in zip(drained.lane.tolist(), drained.seen, strict=True):
             for c in seen:
-                self._compare(swap + lane + self._depth[c.unit], c)
+                self.compare(swap + lane + self._depth[c.unit], c)
         check = self.machine.check
         if check is None or not closes or (check.granularity == "head" and not ends):
             return
         limit = float(quiet(self.engine.job.threshold, self._rc))
         residual = float(sub(self._pred, self._act, self._rc))
-        self._compare(t.residual_cycle(swap + t.lanes - 1),
+        self.compare(t.residual_cycle(swap + t.lanes - 1),
                       Comparison(-1, residual, limit, self._pred, self._act, False))
         self._pred = self._act = 0.0
 
-    def _compare(self, cycle: int, c: Comparison) -> None:
+    def compare(self, cycle: int, c: Comparison) -> None:
         """A comparison whose residual stands in its register from a cycle on, if the run lasts so long."""
         if cycle <= self.watchdog:
             if c.cycle != cycle:
