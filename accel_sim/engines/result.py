@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from accel_sim.engines.verdicts import exceeds
+
 Policy: TypeAlias = tuple[float, int]
 """Of a statistical threshold: the small limit, and how many residuals over it raise the alarm; (NaN, 0) for others."""
 
@@ -45,13 +47,20 @@ def first_alarm(comparisons: Iterable[Comparison], policy: Policy) -> Comparison
     policy: as `Job.policy` gives it. The first over its limit raises the alarm, and so does the one that is the last
     of so many over the small limit (if any number of them is frequent).
     """
+    comparisons = list(comparisons)
     small, frequent = policy
-    deviations = 0
-    for comparison in comparisons:
-        deviations += comparison.exceeds(small)
-        if comparison.alarm or 0 < frequent <= deviations:
-            return comparison
-    return None
+    over, residual = _over(comparisons)
+    at = over[:1].tolist()
+    if frequent > 0:
+        at += np.flatnonzero(exceeds(residual, small))[frequent - 1:frequent].tolist()
+    return comparisons[min(at)] if at else None
+
+
+def _over(comparisons: Sequence[Comparison]) -> tuple[np.ndarray, np.ndarray]:
+    """(which of some comparisons are over their limits, all their residuals)."""
+    residual = np.array([c.residual for c in comparisons], dtype=np.float64)
+    limit = np.array([c.limit for c in comparisons], dtype=np.float64)
+    return np.flatnonzero(exceeds(residual, limit)), residual
 
 
 @dataclass(frozen=True)
@@ -83,15 +92,11 @@ class RunResult:
     def telling(self, unit: str | None = None) -> Comparison | None:
         """The comparison that says most, of one check unit or of all: the first over its limit, else the one with the
         largest |residual| (also where many small ones raised the alarm); None where nothing was compared."""
-        best = None
-        for comparison in self.comparisons:
-            if unit not in (None, comparison.unit):
-                continue
-            if comparison.alarm:
-                return comparison
-            if best is None or not abs(comparison.residual) <= abs(best.residual):
-                best = comparison
-        return best
+        mine = [c for c in self.comparisons if unit in (None, c.unit)]
+        if not mine:
+            return None
+        over, residual = _over(mine)
+        return mine[int(over[0]) if over.size else int(np.abs(residual).argmax())]
 
     @property
     def told(self) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from accel_sim.engines.lanes_golden import add_terms
 from accel_sim.engines.lanes_log import (
     ALARM_CYCLE,
     COMPARED,
-    COMPARISON_COLUMNS,
     CYCLE,
     ENV_SIZE,
     STALL,
@@ -59,6 +59,10 @@ DEAD_AT_SWAP = frozenset(
 """Registers that nothing reads between the start of a swap and their next write, when no tag is set on them:
 the streaming pipeline is empty, and every lane is about to be loaded. (A unit that only looks may read q and m as
 the lane is drained.)"""
+
+ONLY_FOR_ALARM = tuple(f"{unit}{name}" for unit in ("", "rowsum_", "softmax_")
+                       for name in ("alarm", "enable", "small_threshold", "frequent", "deviations"))
+"""Registers that nothing depends on but whether, and when, an alarm is raised."""
 
 
 @kernel
@@ -165,7 +169,6 @@ class SteppedEngine:
         self._geometry = geometry(machine, n_queries, n_keys)
         self._roundings = roundings(machine)
         self._checkpoints: list[Checkpoint] = []
-        self._log = np.zeros((0, COMPARISON_COLUMNS))
         self._golden: RunResult | None = None
         self._kinds = [unit.kind for unit in machine.units] or ["fused_output"]
 
@@ -203,7 +206,6 @@ class SteppedEngine:
             while code == 2:
                 self._checkpoints.append(Checkpoint(state.copy(), env.copy()))
                 code = self._advance(state, env, around, none, words, self.watchdog_cycles, True)
-            self._log = around.comparisons[:int(env[COMPARED])].copy()
             self._golden = self._result(env, around, words, code)
         return self._golden
 
@@ -224,9 +226,9 @@ class SteppedEngine:
         start = self._checkpoints[bisect_right(self._checkpoints, fault.cycle, key=lambda c: int(c.env[CYCLE])) - 1]
         state, env = start.state.copy(), start.env.copy()
         around = data(self.machine, self.job, self._geometry)
-        done, count = self._delivered(env), int(env[COMPARED])
+        done = self._delivered(env)
         around.o[:done] = golden.output[:done]
-        around.comparisons[:count] = self._log[:count]
+        known = golden.comparisons[:int(env[COMPARED])]
         arrays, words = self._arrays([fault], env, around)
         none = fault_arrays((), self.machine.inventory)
         self._advance(state, env, around, none, words, fault.cycle, False)
@@ -237,11 +239,11 @@ class SteppedEngine:
             again = code == 2 and env[CYCLE] >= fault.end and env[SWAPS] < len(self._checkpoints)
             twin = self._checkpoints[int(env[SWAPS])] if again else None
             if twin is not None and settled(words) and self._rejoined(state, env, twin, terms is not None):
-                joined = self._joined(golden, env, around, twin, state, terms)
+                joined = self._joined(golden, env, around, known, twin, state, terms)
                 if joined is not None:
                     joined = replace(joined, memory_alarm_cycle=_raised(words))
                     return Injection(fault, before, after, joined)
-        return Injection(fault, before, after, self._result(env, around, words, code))
+        return Injection(fault, before, after, self._result(env, around, words, code, known))
 
     def live(self, fault: Fault) -> bool:
         """Whether the struck element is read again before it is written: where not, the fault can change nothing."""
@@ -287,21 +289,27 @@ class SteppedEngine:
         return int(advance(state, self._slots, self._geometry, self._roundings, env, around, faults, words, limit,
                            stop))
 
-    def _result(self, env: np.ndarray, around: Any, words: Words, code: int) -> RunResult:
+    def _result(self, env: np.ndarray, around: Any, words: Words, code: int,
+                known: tuple[Comparison, ...] = ()) -> RunResult:
         finish_words(words, around, int(env[CYCLE]))
-        count = min(int(env[COMPARED]), around.comparisons.shape[0])
         return RunResult(
             output=around.o.copy(),
-            comparisons=comparisons_from(around.comparisons, count, self._kinds),
+            comparisons=self._compared(env, around, known),
             alarm_cycle=int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None,
             cycles=int(env[CYCLE]),
             hang=code == 1,
             memory_alarm_cycle=_raised(words),
         )
 
+    def _compared(self, env: np.ndarray, around: Any, known: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
+        """All comparisons so far, the first of them being `known`."""
+        count = min(int(env[COMPARED]), around.comparisons.shape[0]) - len(known)
+        return known + comparisons_from(around.comparisons[len(known):], count, self._kinds)
+
     @cached_property
-    def _read_again(self) -> tuple[np.ndarray, np.ndarray]:
-        """Slots whose value at the start of a swap matters later: all of them, and all but the sums."""
+    def _read_again(self) -> dict[tuple[bool, bool], np.ndarray]:
+        """Slots whose value at the start of a swap matters later, by (without the sums pred and act, without what only
+        an alarm depends on)."""
         inventory = self.machine.inventory
         slots = np.ones(inventory.slots, dtype=bool)
         if not self.machine.scans:
@@ -311,16 +319,19 @@ class SteppedEngine:
                 if register.name in DEAD_AT_SWAP - read_again:
                     start = inventory.offsets[register.name]
                     slots[start:start + register.size] = False
-        others = slots.copy()
-        for name in ("pred", "act"):
-            if name in inventory:
-                others[inventory.offsets[name]] = False
-        return np.flatnonzero(slots), np.flatnonzero(others)
+        found = {}
+        for but_sums, but_alarms in product((False, True), repeat=2):
+            left_out = (("pred", "act") if but_sums else ()) + (ONLY_FOR_ALARM if but_alarms else ())
+            others = slots.copy()
+            others[[inventory.offsets[name] for name in left_out if name in inventory]] = False
+            found[but_sums, but_alarms] = np.flatnonzero(others)
+        return found
 
     def _rejoined(self, state: np.ndarray, env: np.ndarray, twin: Checkpoint, but_sums: bool) -> bool:
         """Same registers where it matters, and the same view of the memory system (which begins the tiles of a block
-        anew)."""
-        slots = self._read_again[1 if but_sums and not self.machine.scans else 0]
+        anew). Once an alarm is up no other matters."""
+        spoken = bool(env[ALARM_CYCLE] >= 0 or alarmed(state, self._slots, self._geometry))
+        slots = self._read_again[but_sums and not self.machine.scans, spoken]
         return bool(env[STALL] == twin.env[STALL]
                     and np.array_equal(state[slots].view(np.int64), twin.state[slots].view(np.int64)))
 
@@ -328,10 +339,10 @@ class SteppedEngine:
         """Rows in the O SRAM as a swap is about to begin: all but those of the block in the lanes."""
         return min(max(0, int(env[SWAPS]) - 1) * self.machine.lanes, self.job.shape[0])
 
-    def _joined(self, golden: RunResult, env: np.ndarray, around: Any, twin: Checkpoint, state: np.ndarray,
-                terms: np.ndarray | None) -> RunResult | None:
-        """What has happened so far, followed by the fault-free rest; None if that cannot be told."""
-        machine = self.machine
+    def _joined(self, golden: RunResult, env: np.ndarray, around: Any, known: tuple[Comparison, ...],
+                twin: Checkpoint, state: np.ndarray, terms: np.ndarray | None) -> RunResult | None:
+        """What has happened so far, followed by the fault-free rest; None if that cannot be told. known: the
+        comparisons up to the checkpoint that the run began with."""
         late = int(env[CYCLE] - twin.env[CYCLE])
         if golden.cycles + late > self.watchdog_cycles:
             return None
@@ -340,34 +351,51 @@ class SteppedEngine:
         output[:done] = around.o[:done]
         # Rows of later blocks may have been written too, by a struck address register; they are delivered
         # again by the rest of the run, so that the fault-free row stands.
-        room = around.comparisons.shape[0]
-        count = min(int(env[COMPARED]), room)
-        rest = [replace(c, cycle=c.cycle + late) for c in golden.comparisons[int(twin.env[COMPARED]):]]
+        rest = list(golden.comparisons[int(twin.env[COMPARED]):])
+        if late:
+            rest = [replace(c, cycle=c.cycle + late) for c in rest]
         alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
         if alarm is None and alarmed(state, self._slots, self._geometry):
             alarm = int(env[CYCLE])  # raised in the last cycle, and first read in this one
-        kinds = [c.unit for c in rest]
-        if machine.check is not None and terms is not None and "fused_output" in kinds and not machine.scans:
-            at = machine.inventory.offsets
-            pred, act = float(state[at["pred"]]), float(state[at["act"]])
-            stop = self.job.shape[0] if machine.check.granularity == "head" else done + machine.lanes
-            if machine.check.threshold.kind == "relative":
+        summed = self._sums_differ(state, twin)
+        if summed and terms is not None:
+            if not self._sum_up(rest, state, done, terms):
                 return None
-            rc = self._roundings.checker
-            pred, act = add_terms(terms, done, min(stop, self.job.shape[0]), quiet(pred, rc), quiet(act, rc), rc)
-            first = kinds.index("fused_output")
-            rest[first] = replace(rest[first], residual=float(sub(pred, act, rc)), predicted=pred, actual=act)
             if alarm is None:
                 alarm = min((self.clock.after(c.cycle - late) + late for c in self._alarms_of(golden, twin, rest)),
                             default=None)
         elif alarm is None and golden.alarm_cycle is not None:
             alarm = golden.alarm_cycle + late
-        comparisons = (*comparisons_from(around.comparisons, count, self._kinds), *rest)[:room]
+        comparisons = (*self._compared(env, around, known), *rest)[:around.comparisons.shape[0]]
         return RunResult(output, comparisons, alarm, golden.cycles + late)
+
+    def _sums_differ(self, state: np.ndarray, twin: Checkpoint) -> bool:
+        """Whether pred or act is not what it was in the fault-free run."""
+        at = [self.machine.inventory.offsets[name] for name in ("pred", "act") if name in self.machine.inventory]
+        return not np.array_equal(state[at].view(np.int64), twin.state[at].view(np.int64))
+
+    def _sum_up(self, rest: list[Comparison], state: np.ndarray, done: int, terms: np.ndarray) -> bool:
+        """Make the next comparison of the output check in `rest` that of the sums as they stand, with the terms of the
+        rows that are left; False if that cannot be told. done: rows delivered."""
+        machine = self.machine
+        first = next((n for n, c in enumerate(rest) if c.unit == "fused_output"), None)
+        if machine.check is None or first is None:
+            return True
+        if machine.check.threshold.kind == "relative":
+            return False
+        at = machine.inventory.offsets
+        pred, act = float(state[at["pred"]]), float(state[at["act"]])
+        stop = self.job.shape[0] if machine.check.granularity == "head" else done + machine.lanes
+        rc = self._roundings.checker
+        pred, act = add_terms(terms, done, min(stop, self.job.shape[0]), quiet(pred, rc), quiet(act, rc), rc)
+        rest[first] = replace(rest[first], residual=float(sub(pred, act, rc)), predicted=pred, actual=act)
+        return True
 
     def _alarms_of(self, golden: RunResult, twin: Checkpoint, rest: list[Comparison]) -> list[Comparison]:
         """The comparisons that raise an alarm of those that are left, `rest`, when a run stands as the fault-free one
         did at `twin`. No alarm is up then: what came before counts for its small deviations alone."""
-        before = [c for c in golden.comparisons[:int(twin.env[COMPARED])] if not c.alarm]
+        before = golden.comparisons[:int(twin.env[COMPARED])]
+        if golden.alarm_cycle is not None:
+            before = tuple(c for c in before if not c.alarm)
         found = first_alarms(self.machine, self.job, (*before, *rest))
         return [first for first in found if any(first is c for c in rest)]

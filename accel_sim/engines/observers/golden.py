@@ -171,21 +171,25 @@ def residual_cycles(machine: LanesMachine, timing: Timing, clock: Clock, unit: s
     return clock.all_visible(reads + machine.watch_depth(unit) + later)
 
 
+def comparisons_of_queries(unit: str, table: np.ndarray, sums: np.ndarray, cycles: np.ndarray) -> list[Comparison]:
+    """A unit's comparisons, one a query. table (Nq, 5): as in `judge_queries`; sums (Nq,): of the scores; cycles (Nq,):
+    clock cycle of each residual."""
+    if unit == "score_rowsum":
+        rows = (cycles, table[:, 1], table[:, 2], table[:, 0], sums)
+    else:
+        rows = (cycles, table[:, 3], table[:, 4], np.full(len(sums), np.nan), np.full(len(sums), np.nan))
+    return [Comparison(cycle, residual, limit, predicted, actual, False, unit)
+            for cycle, residual, limit, predicted, actual in zip(*(x.tolist() for x in rows), strict=True)]
+
+
 def with_observed(machine: LanesMachine, job: Job, timing: Timing, clock: Clock, comparisons: tuple[Comparison, ...],
                   found: Observed, sums: np.ndarray) -> tuple[Comparison, ...]:
     """All comparisons of a head, in order of cycle and, within one, of the units. sums (Nq,): those of the scores."""
-    nan, table = float("nan"), found.table
     kinds = [unit.kind for unit in machine.units]
     every = [(c.cycle, kinds.index(c.unit), c) for c in comparisons]
     for number, kind in enumerate(kinds):
         if kind == "fused_output":
             continue
-        cycles = residual_cycles(machine, timing, clock, kind).tolist()
-        if kind == "score_rowsum":
-            rows = zip(table[:, 1].tolist(), table[:, 2].tolist(), table[:, 0].tolist(), sums.tolist(), strict=True)
-            made = [Comparison(0, r, limit, pred, act, False, kind) for r, limit, pred, act in rows]
-        else:
-            made = [Comparison(0, r, limit, nan, nan, False, kind) for r, limit in table[:, 3:].tolist()]
-        every += [(cycle, number, Comparison(cycle, c.residual, c.limit, c.predicted, c.actual, False, kind))
-                  for cycle, c in zip(cycles, made, strict=True)]
+        made = comparisons_of_queries(kind, found.table, sums, residual_cycles(machine, timing, clock, kind))
+        every += [(c.cycle, number, c) for c in made]
     return tuple(c for _, _, c in sorted(every, key=lambda entry: entry[:2]))

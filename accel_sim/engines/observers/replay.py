@@ -6,15 +6,28 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from accel_sim.engines.golden import quiet_operands
+from accel_sim.engines.lanes_blocks import KEYS_AT_ONCE
 from accel_sim.engines.lanes_build import policy_of
-from accel_sim.engines.observers.golden import Observed, Watched, residual_cycles
+from accel_sim.engines.observers.again import stream_keys, watch_again
+from accel_sim.engines.observers.golden import (
+    Observed,
+    Watched,
+    comparisons_of_queries,
+    judge_queries,
+    residual_cycles,
+    room_to_watch,
+    sum_keys,
+)
 from accel_sim.engines.observers.replay_kernel import observe_all
 from accel_sim.engines.observers.types import Seen, Watching
 from accel_sim.engines.replay.types import FALL_BACK, ComparisonSink, Faults, Outcomes, comparison_sink
+from accel_sim.engines.result import Comparison
 from accel_sim.engines.verdicts import NONE, Changes, Comparisons, exceeds, in_order
 from accel_sim.machines.lanes import tree_sizes
 
@@ -25,6 +38,9 @@ KINDS = ("score_rowsum", "softmax_invariants")
 
 ROOM = 1 << 16
 """Changed comparisons that are taken at a time, at least."""
+
+KEPT_BLOCKS = 1 << 10
+"""Blocks whose comparisons under another scale or key count are kept."""
 
 
 class ObserverReplay:
@@ -37,6 +53,8 @@ class ObserverReplay:
         self._whose = np.array([self.kinds.index(c.unit) for c in comparisons], dtype=np.int64)
         self._all = Comparisons(np.array([c.residual for c in comparisons]), np.array([c.limit for c in comparisons]),
                                 self._whose, [policy_of(engine.job, unit) for unit in engine.machine.units])
+        self._observed = observed
+        self._kept: OrderedDict[tuple[int, int, int, str, int], list[tuple[Comparison, ...]]] = OrderedDict()
         self._watching = self._watch(watched, observed)
         self._places = np.zeros(2 * len(watched.sums), dtype=np.int64)
         self._alarm_cycle = np.full(len(comparisons), -1, dtype=np.int64)
@@ -71,6 +89,52 @@ class ObserverReplay:
             row=np.zeros(n_keys), lane=np.zeros(5), q=np.zeros(d), sum=np.zeros(d), prod=np.zeros(d),
             tree=np.zeros(sum(tree_sizes(d))),
         )
+
+    def block_again(self, block: int, from_key: int, n_keys: int, scale: float,
+                    last_key: int) -> list[tuple[Comparison, ...]]:
+        """The units' comparisons of each query of a block when it meets `n_keys` keys, the score of `from_key` and
+        of every later one and the predicted sums are multiplied by the quiet value `scale`, and the register last_key
+        reads `last_key` as the lanes are drained. They bear the cycles of the fault-free run. What faults have in
+        common is kept."""
+        key = (block, from_key, n_keys, repr(scale), last_key)  # which tells zeros by their sign
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        else:
+            self._kept[key] = self._block_again(block, from_key, n_keys, scale, last_key)
+            if len(self._kept) > KEPT_BLOCKS:
+                self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def _block_again(self, block: int, from_key: int, n_keys: int, scale: float,
+                     last_key: int) -> list[tuple[Comparison, ...]]:
+        engine, machine, job = self.engine, self.engine.machine, self.engine.job
+        g, f, data, _ = engine.around
+        d = machine.head_dim
+        first, last = block * g.lanes, min((block + 1) * g.lanes, g.n_queries)
+        count = last - first
+        keys = np.zeros((n_keys, d))
+        stream_keys(block * g.tiles, job.k, keys, g)
+        seen, sums = room_to_watch(count, (0, 0), np.float64), np.zeros((count, 2))
+        here = g._replace(n_queries=count, n_keys=n_keys)
+        watch_again(from_key, job.scale, scale, quiet_operands(job.q[first:last], f),
+                    np.ascontiguousarray(quiet_operands(keys, f).T), np.zeros((d, KEYS_AT_ONCE)), np.zeros((4, n_keys)),
+                    here, f, data._replace(bound=data.bound[first:last], first=data.first[first:last]), sums, seen)
+        return self.judged(np.arange(first, last), keys, scale, sums, seen, last_key)
+
+    def judged(self, queries: np.ndarray, keys: np.ndarray, scale: float, sums: np.ndarray, seen: Watched,
+               last_key: int) -> list[tuple[Comparison, ...]]:
+        """The units' comparisons of queries (count,) that have met `keys` (any number, d); see `block_again`. sums
+        (count, 2): their final l in column 0; seen: what the units have seen of them."""
+        g, f, _, _ = self.engine.around
+        q = self.engine.job.q[queries]
+        count, d = q.shape
+        total, table = np.zeros(d), np.zeros((count, 5))
+        sum_keys(total, keys, g._replace(n_keys=len(keys)), f)
+        judge_queries(g._replace(n_queries=count, n_keys=last_key + 1), f, q, total, scale, sums, seen,
+                      self._observed.thresholds, np.zeros(d), np.zeros(sum(tree_sizes(d))), table)
+        made = [comparisons_of_queries(kind, table, seen.sums, self._watching.cycle[KINDS.index(kind), queries])
+                for kind in self.kinds if kind in KINDS]
+        return list(zip(*made, strict=True))
 
     @property
     def check_room(self) -> int:

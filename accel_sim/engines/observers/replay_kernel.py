@@ -25,6 +25,7 @@ from accel_sim.engines.observers.replay_query import (
     total_from,
     with_row,
     with_struck_score,
+    with_struck_scores,
     with_total,
 )
 from accel_sim.engines.replay.chains import base_of, same_bits, sum_chain, sum_through
@@ -57,7 +58,7 @@ from accel_sim.engines.replay.scores import scores_range
 from accel_sim.engines.replay.stage import strike_weights
 from accel_sim.engines.replay.strike import hit, struck_score
 from accel_sim.engines.replay.types import CHANGED, FALL_BACK, MASKED, ZERO
-from accel_sim.engines.replay.weights import with_maximum, with_query, with_score, with_tag
+from accel_sim.engines.replay.weights import golden_weights, weigh_scores, with_maximum, with_score, with_tag
 from accel_sim.numerics.arithmetic import move
 from accel_sim.numerics.jit import inner, kernel
 from accel_sim.numerics.rounding import quiet, round_to
@@ -228,13 +229,14 @@ def observe_query(n, i, j, at, k, st, wt, g, f, data, w, sink):
     w.q[at] = quiet(x, f.operand)
     rc = f.checker
     total = st.sums[i, 0]
-    if j < g.n_keys and g.watch_sum:
-        with_query(w.P, w.A, i, j, w.q, st, g, f, data, w)
-        total = total_from(i, j, st, g, f, w)
     if j < g.n_keys:
         scores_range(w.q, j, g.n_keys, st, g, f, data, w)
         for key in range(j, g.n_keys):
             wt.row[key] = w.S[key]
+        if g.watch_sum:
+            golden_weights(w.P, w.A, i, st)
+            weigh_scores(w.P, w.A, i, j, st, g, f, data, w)
+            total = total_from(i, j, st, g, f, w)
     if g.rowsum:
         move(wt.q, data.q[i])
         wt.q[at] = x
@@ -242,9 +244,7 @@ def observe_query(n, i, j, at, k, st, wt, g, f, data, w, sink):
         scored = sum_row(sum_scores(0.0, i, ZERO, j, wt, rc), j, g.n_keys, wt, rc)
         note_sums(n, i, pred, scored, wt, g, f, sink)
     if g.softmax and j < g.n_keys:
-        for key in range(j):
-            wt.row[key] = np.float64(wt.scores[i, key])
-        note_softmax(n, i, with_row(data.first[i], data.bound[i], np.int64(-1), total, wt, g, f), wt, sink)
+        note_softmax(n, i, with_struck_scores(i, j, total, wt, g, f, data), wt, sink)
 
 
 @inner

@@ -67,6 +67,11 @@ def sum_scores(total, i, first, last, wt, r):
 @inner
 def sum_row(total, first, last, wt, r):
     """`sum_scores` of the scores in wt.row."""
+    if binary32(r, wt.scores):
+        x = np.float32(total)
+        for j in range(first, last):
+            x = x + np.float32(wt.row[j])
+        return round_to(np.float64(x), r)
     for j in range(first, last):
         total = add(quiet(total, r), wt.row[j], r)
     return total
@@ -152,6 +157,25 @@ def with_struck_score(i, j, s, total, wt, g, f, data):
         return worst(extra, 0.0, wt.met[i], total, np.float64(g.n_keys), g, f)
     load_row(i, wt, g)
     wt.row[j] = s
+    return with_row(data.first[i], data.bound[i], NOWHERE, total, wt, g, f)
+
+
+@inner
+def with_struck_scores(i, start, total, wt, g, f, data):
+    """The residual of query i when the keys from `start` on have the scores in wt.row, and its running sum ends at
+    `total`."""
+    peak, sound = 0.0, True
+    for j in range(start, g.n_keys):
+        s = abs(wt.row[j])
+        peak = s if s > peak else peak
+        sound = sound and s == s
+    if keeps_within(i, wt, g, f) and sound and round_to(peak, f.state) < np.inf:
+        extra = 0.0
+        if g.watch_score:
+            extra = beyond(peak, wt.score_bound, f.checker)
+        return worst(extra, 0.0, wt.met[i], total, np.float64(g.n_keys), g, f)
+    for j in range(start):
+        wt.row[j] = np.float64(wt.scores[i, j])
     return with_row(data.first[i], data.bound[i], NOWHERE, total, wt, g, f)
 
 

@@ -1,78 +1,27 @@
-"""Faults in the configuration and in the counters that outlive a query block.
+"""Faults in the configuration and in the counters that outlive a query block, in the flags of lanes, and in tags.
 
-Such a fault changes no value on its way through the datapath; it changes which rows are loaded, how many keys
-they meet, where they are delivered, or what every score is multiplied by. From there on each block runs as
+Such a fault changes no value on its way through the datapath; it changes which rows are loaded or delivered, how many
+keys they meet, where they are delivered, or what every score is multiplied by. From there on each block runs as
 always, so the run is told block by block: rows of the golden run where a row is as it was, rows computed again
-where it met other keys or another scale.
+where it met other keys or another scale; and likewise what the units that only look see of each.
 
 `replay_control` answers with a whole `RunResult`, or None for a case it does not know (a memory that stalls, scans
-inside a block, a relative threshold, units that only look, a strike in the middle of a swap); the stepped engine then
-runs the fault.
+inside a block, a relative threshold, an alarm without a fault, the last swap); the stepped engine then runs the fault.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
-from accel_sim.engines.lanes_build import policy_of
-from accel_sim.engines.lanes_golden import add_terms
+from accel_sim.engines.replay.beyond import block_beyond
 from accel_sim.engines.replay.engine import ReplayEngine
-from accel_sim.engines.result import Comparison, RunResult, first_alarm
+from accel_sim.engines.replay.tags import TAGS, golden_tag, with_tag
+from accel_sim.engines.replay.teller import Drained, Teller
+from accel_sim.engines.result import RunResult
 from accel_sim.faults.fault import Fault
-from accel_sim.numerics.arithmetic import sub
 from accel_sim.numerics.rounding import flip_bits, force_bits, quiet
 
-KNOWN = ("scale", "last_key", "last_query", "query")
-
-
-@dataclass
-class Told:
-    """A run being told: what has been delivered and compared by `cycle`, the start of the next swap."""
-
-    output: np.ndarray
-    comparisons: list[Comparison] = field(default_factory=list)
-    pred: float = 0.0
-    act: float = 0.0
-
-
-class Teller:
-    """Tells one run from the fault on. Cycles are stall-free, which is the clock."""
-
-    def __init__(self, engine: ReplayEngine, watchdog: int) -> None:
-        self.engine = engine
-        self.watchdog = watchdog
-        self.machine, self.timing = engine.machine, engine.timing
-        self.rc = engine.roundings.checker
-        self.told = Told(np.zeros_like(engine.golden.output))
-
-    def deliver(self, swap: int, rows: list[tuple[int, int, np.ndarray, np.ndarray]], closes: bool,
-                ends: bool) -> None:
-        """Swap rows out, in a swap that starts at cycle `swap`: (lane, address, row, terms) of each live lane.
-        closes: the last lane's tag marks the end of a block; ends: no block follows."""
-        t, told = self.timing, self.told
-        for lane, address, row, terms in rows:
-            if swap + lane + 1 + t.normalise < self.watchdog and address < t.n_queries:
-                told.output[address] = row
-            told.pred, told.act = add_terms(terms.reshape(1, 2), 0, 1, told.pred, told.act, self.rc)
-        check = self.machine.check
-        if check is None or not closes or (check.granularity == "head" and not ends):
-            return
-        cycle = t.residual_cycle(swap + t.lanes - 1)
-        if cycle <= self.watchdog:
-            limit = float(quiet(self.engine.job.threshold, self.rc))
-            residual = float(sub(told.pred, told.act, self.rc))
-            told.comparisons.append(Comparison(cycle, residual, limit, told.pred, told.act, False))
-        told.pred = told.act = 0.0
-
-    def result(self, cycles: int) -> RunResult:
-        """The run, ended."""
-        hang = cycles > self.watchdog
-        end = min(cycles, self.watchdog)
-        raised = first_alarm(self.told.comparisons, policy_of(self.engine.job, self.machine.check))
-        alarm = None if raised is None or raised.cycle + 1 >= end + (not hang) else raised.cycle + 1
-        return RunResult(self.told.output, tuple(self.told.comparisons), alarm, end, hang)
+KNOWN = ("scale", "last_key", "last_query", "query", "active", *TAGS)
 
 
 def struck_register(engine: ReplayEngine, fault: Fault, value: float) -> float:
@@ -90,7 +39,7 @@ def replay_control(engine: ReplayEngine, fault: Fault, watchdog: int) -> tuple[R
     machine, timing, job = engine.machine, engine.timing, engine.job
     check = machine.check
     if (
-        machine.observed or fault.register not in KNOWN or fault.end - fault.cycle != 1 or machine.scans
+        fault.register not in KNOWN or fault.end - fault.cycle != 1 or machine.scans
         or engine.golden.alarm_cycle is not None or (check is not None and check.threshold.kind == "relative")
         or job.kv_stall.any() or job.swap_stall.any()
     ):
@@ -101,44 +50,45 @@ def replay_control(engine: ReplayEngine, fault: Fault, watchdog: int) -> tuple[R
     in_swap = since < timing.lanes
     if cycle >= timing.swap_start(timing.blocks):
         return None  # the last swap and the tail: short, and run
+    swap_now, lane_now = (swap_before, since) if in_swap else (swap_before + 1, 0)
     golden_value = {
         "scale": job.scale, "last_key": float(timing.n_keys - 1), "last_query": float(timing.n_queries - 1),
-        "query": float(min(swap_before + 1, timing.blocks + 1) * timing.lanes),
-    }[fault.register]
-    if in_swap and fault.register in ("query", "last_query"):
-        return None
+        "query": float(swap_now * timing.lanes + lane_now), "active": 1.0,
+    }.get(fault.register)
+    if golden_value is None:
+        golden_value = golden_tag(engine, fault)
     value = struck_register(engine, fault, golden_value)
     told: RunResult | None
     if fault.register == "scale":
         told = _with_scale(engine, watchdog, cycle, value)
     elif fault.register == "last_key":
         told = _with_last_key(engine, watchdog, cycle, swap_before, int(value))
+    elif fault.register == "active":
+        told = _with_active(engine, watchdog, cycle, fault.index[0], value != 0.0)
     elif fault.register == "last_query":
-        told = _with_counters(engine, watchdog, swap_before, (swap_before + 1) * timing.lanes, int(value))
+        told = _with_counters(engine, watchdog, swap_now, lane_now, swap_now * timing.lanes, int(value))
+    elif fault.register == "query":
+        told = _with_counters(engine, watchdog, swap_now, lane_now, int(value) - lane_now, timing.n_queries - 1)
     else:
-        told = _with_counters(engine, watchdog, swap_before, int(value), timing.n_queries - 1)
+        told = with_tag(engine, watchdog, fault, value != golden_value)
     return None if told is None else (told, golden_value, value)
 
 
-def _golden_rows(engine: ReplayEngine, block: int) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
-    """(lane, address, row, terms) of a block as it was."""
-    t, store = engine.timing, engine.store
-    first = block * t.lanes
-    return [(i - first, i, store.o[i], store.terms[i]) for i in range(first, min(first + t.lanes, t.n_queries))]
-
-
-def _with_scale(engine: ReplayEngine, watchdog: int, cycle: int, scale: float) -> RunResult:
+def _with_scale(engine: ReplayEngine, watchdog: int, cycle: int, value: float) -> RunResult:
     t = engine.timing
     teller = Teller(engine, watchdog)
+    scale = float(quiet(value, engine.roundings.score))
     for block in range(t.blocks):
-        first, last = block * t.lanes, min((block + 1) * t.lanes, t.n_queries)
         # The score stage of key j reads the scale in cycle fetch(j) + 2 + depth.
         from_key = min(max(0, cycle - t.stream_start(block) - 2 - t.depth), t.n_keys)
-        rows = _golden_rows(engine, block)
+        drained, swap = teller.golden(block), t.swap_start(block + 1)
         if from_key < t.n_keys:
-            again, terms = engine.rows_again(first, last, from_key, t.n_keys, scale)
-            rows = [(lane, i, again[lane], terms[lane]) for lane, i, _, _ in rows]
-        teller.deliver(t.swap_start(block + 1), rows, True, block == t.blocks - 1)
+            row, terms = engine.rows_again(*_ends(drained), from_key, t.n_keys, scale)
+            drained = drained._replace(row=row, terms=terms)
+        # A predicted sum of scores is scaled so many cycles after its lane is read.
+        late = drained.lane + swap + 1 + engine.machine.levels >= cycle
+        drained = _seen_again(engine, drained, block, late, from_key, t.n_keys, scale, t.n_keys - 1)
+        teller.deliver(swap, drained, True, block == t.blocks - 1)
     return teller.result(t.head_cycles)
 
 
@@ -156,13 +106,47 @@ def _with_last_key(engine: ReplayEngine, watchdog: int, cycle: int, block_now: i
             # The stream ends with the first key that is not below last_key once the fault has struck.
             at_fault = max(0, cycle - start) if block == block_now else 0
             keys = max(at_fault, last_key) + 1
-        rows = _golden_rows(engine, block)
+        drained = teller.golden(block)
         if keys < t.n_keys:
-            again, terms = engine.rows_again(rows[0][1], rows[-1][1] + 1, t.n_keys, keys, engine.job.scale)
-            rows = [(lane, i, again[lane], terms[lane]) for lane, i, _, _ in rows]
+            row, terms = engine.rows_again(*_ends(drained), t.n_keys, keys, engine.job.scale)
+            drained = drained._replace(row=row, terms=terms)
         swap = start + keys + t.flush
-        teller.deliver(swap, rows, True, block == t.blocks - 1)
+        # A sum of weights is held against last_key as its lane is read.
+        drained = _seen_again(engine, drained, block, swap + drained.lane >= cycle, 0, keys, engine.job.scale,
+                              last_key)
+        teller.deliver(swap, drained, True, block == t.blocks - 1)
     return teller.result(swap + t.lanes + t.tail)
+
+
+def _ends(drained: Drained) -> tuple[int, int]:
+    """First and last query (and one) of a block."""
+    return int(drained.address[0]), int(drained.address[-1]) + 1
+
+
+def _seen_again(engine: ReplayEngine, drained: Drained, block: int, late: np.ndarray, from_key: int, keys: int,
+                scale: float, last_key: int) -> Drained:
+    """A block with other comparisons by the units that only look in the lanes that are `late` (bool, one a lane)
+    enough to be struck; see `ObserverReplay.block_again`."""
+    if engine.observers is None or not late.any():
+        return drained
+    again = engine.observers.block_again(block, from_key, keys, scale, last_key)
+    seen = [new if struck else old for old, new, struck in zip(drained.seen, again, late.tolist(), strict=True)]
+    return drained._replace(seen=seen)
+
+
+def _with_active(engine: ReplayEngine, watchdog: int, cycle: int, lane: int, active: bool) -> RunResult | None:
+    """A lane between the load of a query and its drain is idle unless `active`."""
+    t = engine.timing
+    block_now = (cycle - 1 - lane) // t.period
+    if block_now < 0 or block_now * t.lanes + lane >= t.n_queries:
+        return None  # a row without a query may be delivered
+    teller = Teller(engine, watchdog)
+    for block in range(t.blocks):
+        drained = teller.golden(block)
+        if block == block_now and not active:
+            drained = drained.only(drained.lane != lane)
+        teller.deliver(t.swap_start(block + 1), drained, True, block == t.blocks - 1)
+    return teller.result(t.head_cycles)
 
 
 def _negative_zero(engine: ReplayEngine) -> bool:
@@ -170,33 +154,37 @@ def _negative_zero(engine: ReplayEngine) -> bool:
     return any(bool(np.any(np.signbit(x) & (x == 0.0))) for x in (store.o, store.terms))
 
 
-def _with_counters(engine: ReplayEngine, watchdog: int, block_now: int, query: int,
+def _with_counters(engine: ReplayEngine, watchdog: int, swap_now: int, lane_now: int, first: int,
                    last_query: int) -> RunResult | None:
-    """The rest of the run when, in the next swap, the query counter stands at `query` and the last query is
-    `last_query`; the block in flight is as it was."""
+    """The rest of the run when, from lane `lane_now` of swap `swap_now` on, lanes 0, 1, … are loaded with queries
+    `first`, `first` + 1, … up to `last_query`."""
     t = engine.timing
     mask = (1 << engine.machine.query_bits) - 1
     teller = Teller(engine, watchdog)
-    for block in range(block_now):
-        teller.deliver(t.swap_start(block + 1), _golden_rows(engine, block), True, False)
-    rows = _golden_rows(engine, block_now)
-    swap = t.swap_start(block_now + 1)
-    started = block_now + 1
+    for block in range(swap_now - 1):
+        teller.deliver(t.swap_start(block + 1), teller.golden(block), True, False)
+    drained = teller.golden(swap_now - 1) if swap_now else teller.queries(np.arange(0))
+    swap, started = t.swap_start(swap_now), swap_now
+    lanes = np.arange(t.lanes)
+    before = lanes < lane_now
+    loaded = np.where(before, swap_now * t.lanes, first) + lanes
+    allowed = np.where(before, t.n_queries - 1, last_query)
     while True:
-        ends = query > last_query
-        rows = [(lane, (query + lane - t.lanes) & mask, row, terms) for lane, _, row, terms in rows]
-        teller.deliver(swap, rows, query >= t.lanes, ends)
+        if not 0 <= first <= mask:
+            return None  # the counter wraps in this swap
+        ends = first > last_query
+        drained = drained._replace(address=(loaded[drained.lane] - t.lanes) & mask)
+        teller.deliver(swap, drained, first >= t.lanes, ends)
         if ends or swap > watchdog:
             break
-        if query + t.lanes > mask:
-            return None  # the counter is about to wrap
-        rows = [
-            (lane, 0, engine.store.o[query + lane], engine.store.terms[query + lane])
-            for lane in range(t.lanes) if query + lane <= last_query and query + lane < t.n_queries
-        ]
-        if rows and started >= t.blocks:
-            return None  # more blocks than the DMA engine has brought keys for: they meet what is left in the banks
+        if first + t.lanes > mask:
+            return None  # or is about to
+        live = (loaded <= allowed) & (loaded < t.n_queries)
+        drained = teller.queries(loaded[live], lanes[live])
+        if started >= t.blocks:
+            drained = block_beyond(engine, started, drained)
         started += 1
-        query += t.lanes
+        first += t.lanes
         swap += t.period
+        loaded, allowed = first + lanes, np.full(t.lanes, last_query)
     return teller.result(swap + t.lanes + t.tail)

@@ -35,7 +35,7 @@ from accel_sim.engines.replay.types import (
     Where,
     comparison_sink,
 )
-from accel_sim.engines.result import RunResult
+from accel_sim.engines.result import Comparison, RunResult
 from accel_sim.engines.stepped import Injection, SteppedEngine
 from accel_sim.faults.fault import Fault
 from accel_sim.faults.outcome import sum_of_squares
@@ -80,7 +80,7 @@ def where(machine: LanesMachine) -> Where:
 
 class ReplayEngine:
     """The golden run of one job, ready to have faults replayed on it. gives_rows: `outcomes` can hand over the rows
-    that change."""
+    that change; observers: what the units that only look see, None without any."""
 
     gives_rows = True
 
@@ -98,8 +98,8 @@ class ReplayEngine:
         self._clockwork = self._wind()
         self._scratch = self._room()
         self._codec = machine.formats["output"].codec
-        self._kept: OrderedDict[tuple[int, int, int, int, float], tuple[np.ndarray, np.ndarray]] = OrderedDict()
-        self._observers = None if observed is None else ObserverReplay(self, watched, observed)
+        self._kept: OrderedDict[tuple[int, int, int, int, str], tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self.observers = None if observed is None else ObserverReplay(self, watched, observed)
 
     def outcomes(self, slots: np.ndarray, cycles: np.ndarray, last_cycles: np.ndarray, ops: np.ndarray,
                  masks: np.ndarray, arith: np.ndarray, stored: np.ndarray,
@@ -119,7 +119,7 @@ class ReplayEngine:
         order = np.argsort(cycles, kind="stable")  # block after block: what a block needs is set up once
         faults = Faults(slots, cycles, last_cycles, ops, masks, arith, stored)
         rows, done = ChangedRows(changed, self._g.lanes, self._g.head_dim), 0
-        observers, of_check = self._observers, []
+        observers, of_check = self.observers, []
         compared = comparison_sink(0 if observers is None else observers.check_room)
         while done < n:
             compared.filled[0] = 0
@@ -156,6 +156,13 @@ class ReplayEngine:
         """`Clock.machine_cycles` of the fault-free run."""
         return self.clock.machine_cycles(self.golden.cycles)
 
+    @cached_property
+    def seen(self) -> list[tuple[Comparison, ...]]:
+        """Of each query, its comparisons by the units that only look."""
+        by_unit = [[c for c in self.golden.comparisons if c.unit == unit.kind]
+                   for unit in self.machine.units if unit is not self.machine.check]
+        return list(zip(*by_unit, strict=True)) if by_unit else [()] * self.timing.n_queries
+
     @property
     def terms(self) -> np.ndarray | None:
         """(Nq, 2) predicted and actual row sum of every query, or None without a check unit."""
@@ -166,7 +173,7 @@ class ReplayEngine:
         """Outputs (count, d) and terms (count, 2) of some queries under another key count and scale; see
         `replay.kernel.rows_again`. Not to be written to: what faults have in common (they differ in when they strike,
         and later queries do not) is kept."""
-        key = (first, last, from_key, n_keys, scale)
+        key = (first, last, from_key, n_keys, repr(scale))  # which tells zeros by their sign
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]

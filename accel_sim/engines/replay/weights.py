@@ -156,9 +156,16 @@ def with_query(P, A, i, j, q, st, g, f, data, w):
     golden_weights(P, A, i, st)
     n = min(g.n_keys, data.bound[i] + 1)
     j = max(j, data.first[i])
-    if j >= n:
-        return
-    scores_range(q, j, n, st, g, f, data, w)
+    if j < n:
+        scores_range(q, j, n, st, g, f, data, w)
+        weigh_scores(P, A, i, j, st, g, f, data, w)
+
+
+@inner
+def weigh_scores(P, A, i, j, st, g, f, data, w):
+    """From key j on with the scores in w.S, which are lost; before it they are as they are."""
+    n = min(g.n_keys, data.bound[i] + 1)
+    j = max(j, data.first[i])
     unit = exponential(0.0, g, f, data.exp_table)
     m, seen = before_key(i, j, st, data)
     together = not g.exp_pwl and f.exp.kind != 0
@@ -170,7 +177,7 @@ def with_query(P, A, i, j, q, st, g, f, data, w):
         else:
             P[key] = exponential(ds, g, f, data.exp_table)
         A[key] = exponential(da, g, f, data.exp_table) if da != 0.0 else unit
-    if together:
+    if together and j < n:
         exp_exact_row(w.E, w.S, j, n, w.spare, f.exp)
         for key in range(j, n):
             P[key] = w.E[key]
