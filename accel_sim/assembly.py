@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from accel_sim.checkers.threshold import Threshold, limits_of, thresholds
 from accel_sim.engines.job import Job, make_job
 from accel_sim.faults.universe import Universe
-from accel_sim.kinds import make_machine, simulate_system
+from accel_sim.kinds import make_machine, memories_of, simulate_system
 from accel_sim.machines.machine import HeadTiming, Machine
 from accel_sim.machines.memories import Memories
 from accel_sim.system import SystemRun
@@ -80,7 +80,7 @@ class Assembly:
     @cached_property
     def memories(self) -> Memories:
         """The SRAM around the machine."""
-        return self.machine.memories
+        return memories_of(self.machine, self.timing)
 
     @property
     def components(self) -> tuple[str, ...]:

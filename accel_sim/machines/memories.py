@@ -45,7 +45,7 @@ class Memory:
     """
 
     tensor: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     format: Format
     stored: Format
     word_elements: int
@@ -158,6 +158,11 @@ def memories(machine: LanesMachine) -> Memories:
         return Memory(tensor, shape, machine.formats[role], formats[role], elements, memory.ecc)
 
     return Memories(tuple(of(tensor) for tensor in TENSORS), memory.kv_resident)
+
+
+def lanes_memories(machine: LanesMachine, timing: Timing) -> Memories:
+    """The same, whatever the machine is used for."""
+    return memories(machine)
 
 
 def lanes_srams(machine: LanesMachine, timing: Timing) -> tuple[Sram, ...]:
