@@ -69,6 +69,8 @@ class Assembly:
         if "sram" in targets and not any(True for _ in self.memories):
             raise ConfigError.at(self.config, "faults.targets",
                                  f"the SRAM words of a {self.machine.kind} machine cannot be struck: use registers")
+        if "sram" in targets and self.memories.spills:
+            raise ConfigError.at(self.config, *self.memories.told_of_spills)
         storage = [*(self.machine.inventory if "registers" in targets else ()),
                    *(self.memories if "sram" in targets else ())]
         try:

@@ -74,6 +74,7 @@ KINDS: dict[str, Kind] = {
         golden="accel_sim.gemm.golden:golden",
         stepped="accel_sim.gemm.stepped:SteppedGemm",
         replay="accel_sim.gemm.replay:ReplayGemm",
+        memories="accel_sim.system.program_memories:program_memories",
         **PROGRAM,
     ),
     "fused": Kind(

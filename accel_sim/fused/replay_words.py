@@ -68,13 +68,12 @@ class ReplayWords:
         tables = self._tables[memory.tensor]
         told = tables.tell(values, faults)
         out = self.parts.untouched(len(faults.slot))
-        changed = told.wrong & (told.since < told.passes[:, None])
         if memory.tensor == "o":
             self._leave(told, out)
         elif self._plain:
-            self._again(tables, told, changed, out)
+            self._again(tables, told, out)
         else:
-            out = self._fed(memory, told, changed, out)
+            out = self._fed(memory, told, out)
         out.old_value[:], out.new_value[:] = told.old_value, told.new_value
         out.status[told.run] = FALL_BACK
         return WordOutcomes(out, told.alarm_cycle)
@@ -87,14 +86,14 @@ class ReplayWords:
                                   for part in (told.row, told.col, told.value, told.wrong))
         deliver_words(at, row, col, value, wrong, self.engine.golden.output, self.parts.codec, out)
 
-    def _again(self, tables: WordTables, told: Told, changed: np.ndarray, out: Outcomes) -> None:
+    def _again(self, tables: WordTables, told: Told, out: Outcomes) -> None:
         """Elements that the array takes wrong."""
-        at = np.flatnonzero(changed.any(axis=1) & ~told.run)
-        unit = self._unit(tables)
-        spell, here = told.spell[at], changed[at]
+        at = np.flatnonzero(told.taken.any(axis=(1, 2)) & ~told.run)
+        taken, here = told.taken[at], told.taken[at].any(axis=2)
         fault, e = np.nonzero(here)
-        since = unit[spell[fault], told.since[at][fault, e]]
-        until = unit[spell, told.passes[at] - 1]
+        unit = self._unit(tables)[told.spell[at]]
+        since = unit[fault, taken[fault, e].argmax(axis=1)]
+        until = np.where(taken.any(axis=1), unit, -1).max(axis=1)
         wrong = WrongElements(np.cumsum(here.sum(axis=1)), until, told.row[at][fault, e], told.col[at][fault, e],
                               told.value[at][fault, e], since)
         p, machine = self.parts, self.engine.machine
@@ -104,20 +103,19 @@ class ReplayWords:
     def _unit(self, tables: WordTables) -> np.ndarray:
         """(spells, passes): the block (k, v) or key tile (q) of each pass."""
         # Three instructions a key tile, and three at the end of a block.
-        block, within = np.divmod(tables.step, 3 * self.engine.timing.key_tiles + 3)
+        block, within = np.divmod(tables.reads.step, 3 * self.engine.timing.key_tiles + 3)
         found: np.ndarray = within // 3 if tables.memory.tensor == "q" else block
         return found
 
-    def _fed(self, memory: SlotMemory, told: Told, changed: np.ndarray, out: Outcomes) -> Outcomes:
+    def _fed(self, memory: SlotMemory, told: Told, out: Outcomes) -> Outcomes:
         """One element that is taken once, as a flip in the register that it is read into."""
-        count = changed.sum(axis=1)
-        e = np.argmax(changed, axis=1)
-        every = np.arange(len(count))
-        once = (count == 1) & (told.passes - told.since[every, e] == 1) & ~told.run
+        count = told.taken.sum(axis=(1, 2))
+        e = np.argmax(told.taken.any(axis=2), axis=1)
+        once = (count == 1) & ~told.run
         at = np.flatnonzero(once)
         line = told.row[at, e[at]] % self.engine.machine.size if memory.tensor == "v" else told.col[at, e[at]]
         slots = self.engine.machine.inventory.offsets["feed"] + line
-        n, cycles = len(at), told.cycle[at, e[at]] + 1
+        n, cycles = len(at), told.cycle[at, e[at]][told.taken[at, e[at]]] + 1
         codecs = (np.tile(np.array(fmt.codec, np.int64), (n, 1)) for fmt in (memory.format, memory.stored))
         found = self.engine.outcomes(slots, cycles, cycles, np.zeros(n, np.int64), told.mask[at, e[at]], *codecs)
         for ours, theirs in zip(out, found, strict=True):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from accel_sim.machines.machine import Sram
 from accel_sim.machines.memories import Memories, Memory, word_elements
-from accel_sim.machines.program import ProgramTiming, Tile
+from accel_sim.machines.program import OFF_CHIP, ProgramTiming, Tile
 from accel_sim.system.program import bytes_of_tiles, sram_slots
+from accel_sim.system.program_plan import demands_of, slots_for_life
 
 if TYPE_CHECKING:
     from accel_sim.machines.program_machine import ProgramMachine
@@ -69,7 +70,9 @@ def program_memories(machine: ProgramMachine, timing: ProgramTiming) -> Memories
         elements = word_elements(tile.elements, stored[tile.role].width_bits)
         found.append(SlotMemory(tensor, (slots, tile.elements // elements), machine.formats[tile.role],
                                 stored[tile.role], elements, memory.ecc, (tile.rows, tile.cols), machine.plain))
-    return Memories(tuple(found), False)
+    spills = tuple(m.tensor for m in found for demands in (demands_of(timing.steps)[m.tensor],)
+                   if m.tensor not in OFF_CHIP and m.shape[0] < slots_for_life(demands))
+    return Memories(tuple(found), False, spills)
 
 
 def program_srams(machine: ProgramMachine, timing: ProgramTiming) -> tuple[Sram, ...]:

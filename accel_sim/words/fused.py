@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accel_sim.machines.program import Tile
-from accel_sim.words.plan import Element, WordPlan
+from accel_sim.words.plan import Element, Pass, Spell, WordPlan
 
 
 class FusedWords(WordPlan):
@@ -18,14 +18,19 @@ class FusedWords(WordPlan):
         """Tiles are blocks of whole rows."""
         return tile.index[0] * self.machine.size, 0
 
-    def passes(self, tile: Tile, step: int) -> tuple[int, ...]:
+    def passes(self, spell: Spell) -> list[Pass]:
         """Every instruction goes through its tile once."""
-        return (0,)
+        return [Pass(0, start, step) for step, start, reads, _ in spell.uses if reads]
 
-    def read_offset(self, tensor: str, way: int, row: Any, col: Any) -> Any:
+    def read_cycles(self, tensor: str, way: Any, step: Any, start: Any, row: Any, col: Any) -> Any:
         """Queries come last to first, keys and dimensions in their order."""
-        return {"q": self.machine.size - 1 - row, "k": row, "v": col}[tensor]
+        n = self.machine.size
+        return start + {"q": n - 1 - row % n, "k": row % n, "v": col}[tensor]
 
-    def write_offset(self, tensor: str, row: Any, col: Any) -> Any:
+    def writes(self, spell: Spell) -> list[Pass]:
+        """LseNorm writes its tile once."""
+        return [Pass(0, start, step) for step, start, _, writes in spell.uses if writes]
+
+    def write_cycles(self, tensor: str, way: Any, step: Any, start: Any, row: Any, col: Any) -> Any:
         """A dimension is stored in the cycle after that in which it is formed."""
-        return col + 1
+        return start + col + 1

@@ -9,9 +9,10 @@ off-chip memory does.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,13 +27,23 @@ Element = tuple[int, int]
 """Row and column of an element, in its tile or in its tensor."""
 
 
+class Pass(NamedTuple):
+    """One time through a tile. way: what does it, a number of the machine's. start, step: first machine cycle and
+    number of the step."""
+
+    way: int
+    start: int
+    step: int
+
+
 @dataclass
 class Spell:
     """A tile's time in a slot, in machine cycles.
 
-    begin: first cycle in which it can stand there. loaded: it came from off the chip, whole; else it is written there.
-    leaves: the cycle in which it is read to be stored, after the faults of that cycle (the head's cycles: when the run
-    is over), −1 if it never is. uses: (number of the step, its first cycle, reads it, writes it), in order.
+    begin: first cycle in which it can stand there: all of it, if it was loaded from off the chip; else, as far as it
+    has been written by then. leaves: the cycle in which it is read to be stored, after the faults of that cycle (the
+    head's cycles: when the run is over), −1 if it never is. ends: first cycle of the step that takes its slot. uses:
+    (number of the step, its first cycle, reads it, writes it), in order.
     """
 
     tile: Tile
@@ -40,6 +51,7 @@ class Spell:
     begin: int
     loaded: bool
     leaves: int
+    ends: int
     uses: list[tuple[int, int, bool, bool]] = field(default_factory=list)
 
 
@@ -72,39 +84,30 @@ class WordPlan(ABC):
     # -- when
 
     @abstractmethod
-    def passes(self, tile: Tile, step: int) -> tuple[int, ...]:
-        """The ways (numbers that `read_offset` knows) in which the datapath goes through a tile in a step that reads
-        it, in such an order that no element is read in one before it is in the next."""
+    def passes(self, spell: Spell) -> list[Pass]:
+        """Every time that the datapath goes through the tile while it is in its slot, in such an order that an element
+        is not read in one before it is in the next."""
 
     @abstractmethod
-    def read_offset(self, tensor: str, way: int, row: Any, col: Any) -> Any:
-        """Cycles from the beginning of such a step to the read of an element of the tile; ints, or arrays of them."""
+    def read_cycles(self, tensor: str, way: Any, step: Any, start: Any, row: Any, col: Any) -> Any:
+        """Machine cycles in which passes read elements of a tensor, `LATER` where they do not: int64 arrays that go
+        with each other; row, col: in the tensor."""
 
     @abstractmethod
-    def write_offset(self, tensor: str, row: Any, col: Any) -> Any:
-        """The same to its write, in a step that writes the tile."""
+    def writes(self, spell: Spell) -> list[Pass]:
+        """Likewise every time that it writes the tile."""
 
-    def reads(self, spell: Spell, element: Element) -> list[int]:
-        """All cycles, ascending, in which the datapath reads an element of a tile while it is in its slot."""
-        tensor = spell.tile.tensor
-        return [start + int(self.read_offset(tensor, way, *element)) for way, start, _ in self.passes_of(spell)]
+    @abstractmethod
+    def write_cycles(self, tensor: str, way: Any, step: Any, start: Any, row: Any, col: Any) -> Any:
+        """Likewise the cycles in which it writes elements."""
 
-    def passes_of(self, spell: Spell) -> list[tuple[int, int, int]]:
-        """(way, first cycle of the step, number of the step) of every pass through the tile while it is there."""
-        return [(way, start, step) for step, start, reads, _ in spell.uses if reads
-                for way in self.passes(spell.tile, step)]
+    def reads_of(self, spell: Spell, where: Element) -> list[int]:
+        """All cycles, ascending, in which the datapath reads an element (of the tensor) while it is in its slot."""
+        return _cycles(self.read_cycles, spell, self.passes(spell), where)
 
-    def stands(self, spell: Spell, elements: list[Element]) -> int:
-        """First cycle in which a word of a spell can be struck. What the datapath writes element by element is written
-        whole, with the last of them."""
-        if spell.loaded:
-            return spell.begin
-        return 1 + max(self.written_from(spell) + int(self.write_offset(spell.tile.tensor, *element))
-                       for element in elements)
-
-    def written_from(self, spell: Spell) -> int:
-        """First cycle of the step that writes the tile."""
-        return next(start for _, start, _, writes in spell.uses if writes)
+    def writes_of(self, spell: Spell, where: Element) -> list[int]:
+        """The same of its writes."""
+        return _cycles(self.write_cycles, spell, self.writes(spell), where)
 
     @cached_property
     def _plan(self) -> Plan:
@@ -120,8 +123,9 @@ class WordPlan(ABC):
         here: dict[tuple[str, tuple[int, ...]], list[tuple[Stay, Spell]]] = {}
         for tensor, stays in plan.stays.items():
             for stay in stays:
-                spell = self._spell(stay)
-                found[tensor][stay.slot].append(spell)
+                before = found[tensor][stay.slot]
+                spell = self._spell(stay, before[-1] if before else None)
+                before.append(spell)
                 here.setdefault(stay.tile.name, []).append((stay, spell))
         for number, (step, start) in enumerate(zip(timing.steps, timing.starts, strict=False)):
             for tile in dict.fromkeys((*step.reads, *step.writes)):
@@ -129,14 +133,12 @@ class WordPlan(ABC):
                 spell.uses.append((number, start, tile in step.reads, tile in step.writes))
         return found
 
-    def _spell(self, stay: Stay) -> Spell:
+    def _spell(self, stay: Stay, before: Spell | None) -> Spell:
         timing, requests = self.timing, self._plan.requests
         loaded = stay.load >= 0
-        begin = timing.starts[requests[stay.load].release + 1 if loaded else stay.first]
-        leaves = -1
-        if stay.store >= 0:
-            leaves = timing.head_cycles if stay.until == NEVER else timing.starts[stay.until]
-        return Spell(stay.tile, stay.slot, begin, loaded, leaves)
+        ends = timing.head_cycles if stay.until == NEVER else timing.starts[stay.until]
+        begin = timing.starts[requests[stay.load].release + 1] if loaded else 0 if before is None else before.ends
+        return Spell(stay.tile, stay.slot, begin, loaded, ends if stay.store >= 0 else -1, ends)
 
 
 def place(plan: WordPlan, tile: Tile, element: Element) -> Element | None:
@@ -152,4 +154,13 @@ def value_at(values: np.ndarray, where: Element | None) -> float:
     return 0.0 if where is None else float(values[where])
 
 
-__all__ = ["LATER", "Element", "Spell", "WordPlan", "place", "value_at"]
+def _cycles(of: Callable[..., Any], spell: Spell, passes: list[Pass], where: Element) -> list[int]:
+    if not passes:
+        return []
+    way, start, step = (np.array(field, np.int64) for field in zip(*passes, strict=True))
+    row, col = (np.full(len(passes), at, np.int64) for at in where)
+    found = of(spell.tile.tensor, way, step, start, row, col)
+    return [int(cycle) for cycle in found if cycle < LATER]
+
+
+__all__ = ["LATER", "Element", "Pass", "Spell", "WordPlan", "place", "value_at"]

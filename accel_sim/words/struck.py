@@ -64,18 +64,26 @@ class Word:
         """Where its elements are in the tensor."""
         return [place(self.plan, spell.tile, element) for element in self.elements]
 
-    def stands(self, spell: Spell) -> int:
-        """First cycle in which it can be struck; `LATER` if nothing of it exists."""
-        there = [e for e, where in zip(self.elements, self.places(spell), strict=True) if where is not None]
-        return self.plan.stands(spell, there) if there else int(LATER)
+    def writes(self, spell: Spell) -> list[int]:
+        """Cycles, ascending, in which the datapath writes an element of it."""
+        return sorted({cycle for where in self.places(spell) if where is not None
+                       for cycle in self.plan.writes_of(spell, where)})
+
+    def fresh(self, spell: Spell, cycle: int) -> int:
+        """First cycle in which what stands in it at the start of `cycle` could be struck: it is written whole with each
+        of its elements. `LATER` if nothing stands there."""
+        if spell.loaded:
+            return spell.begin
+        written = [at for at in self.writes(spell) if at < cycle]
+        return max(spell.begin, written[-1] + 1) if written else int(LATER)
 
     def reads(self, spell: Spell) -> dict[int, tuple[int, ...]]:
         """By cycle, in order: the elements that are taken."""
         found: dict[int, list[int]] = {}
-        for i, (element, where) in enumerate(zip(self.elements, self.places(spell), strict=True)):
+        for i, where in enumerate(self.places(spell)):
             if where is None:
                 continue
-            for cycle in self.plan.reads(spell, element):
+            for cycle in self.plan.reads_of(spell, where):
                 found.setdefault(cycle, []).append(i)
             if spell.leaves >= 0:
                 found.setdefault(spell.leaves, []).append(i)
@@ -126,23 +134,36 @@ def states(word: Word, stands: int, faults: Sequence[Fault], written: int) -> It
         yield cycle, data, check
 
 
+def struck_reads(word: Word, spell: Spell, faults: Sequence[Fault]) -> Iterator[tuple[int, tuple[int, ...], int]]:
+    """(cycle, elements, first cycle in which what is read could be struck) of every read that comes after a fault in
+    what it reads."""
+    first = min((f.cycle for f in faults), default=0)
+    for cycle, elements in word.reads(spell).items():
+        if cycle < first:
+            continue
+        fresh = word.fresh(spell, cycle)
+        if any(max(f.cycle, fresh) < f.end and max(f.cycle, fresh) <= cycle for f in faults):
+            yield cycle, elements, fresh
+
+
+def read_word(word: Word, spell: Spell, faults: Sequence[Fault], values: np.ndarray, cycle: int,
+              elements: tuple[int, ...], fresh: int) -> Read:
+    """One of these reads. values: the tensor as it has been written by then."""
+    written = word.pattern(spell, values)
+    data, check = written, word.check(written)
+    for at, data_now, check_now in states(word, fresh, faults, written):
+        if at <= cycle:
+            data, check = data_now, check_now
+    m = word.memory
+    delivered, alarm = decode_word(np.uint64(data), np.uint64(check), m.word_bits, m.hamming_bits, word.protection)
+    wrong = (data, check) != (written, word.check(written))
+    return Read(cycle, elements, int(delivered) ^ written, bool(alarm), wrong)
+
+
 def follow(word: Word, spell: Spell, faults: Sequence[Fault], values: np.ndarray) -> Iterator[Read]:
     """Every read of a word in a spell that comes after a fault in it. values: the tensor as it is written."""
-    stands, reads = word.stands(spell), word.reads(spell)
-    last = max(reads, default=-1)
-    acting = [f for f in faults if max(f.cycle, stands) < f.end and max(f.cycle, stands) <= last]
-    if not acting:
-        return
-    written, n = word.pattern(spell, values), word.memory.word_bits
-    clean = word.check(written)
-    changes = list(states(word, stands, acting, written))
-    for cycle, elements in reads.items():
-        before = [state for state in changes if state[0] <= cycle]
-        if not before:
-            continue
-        _, data, check = before[-1]
-        delivered, alarm = decode_word(np.uint64(data), np.uint64(check), n, word.memory.hamming_bits, word.protection)
-        yield Read(cycle, elements, int(delivered) ^ written, bool(alarm), (data, check) != (written, clean))
+    for cycle, elements, fresh in struck_reads(word, spell, faults):
+        yield read_word(word, spell, faults, values, cycle, elements, fresh)
 
 
 class StruckWords:
@@ -245,11 +266,15 @@ def word_of(plan: WordPlan, name: str, index: tuple[int, ...]) -> Word:
 
 def holding(word: Word, cycle: int) -> tuple[Spell | None, list[int]]:
     """What stands in a word at the start of a machine cycle, and the cycles in which it is still to be read."""
-    found = None
+    found, left = None, []
     for spell in word.spells:
-        if word.stands(spell) <= cycle:
-            found = spell
-    return found, [] if found is None else [at for at in word.reads(found) if at >= cycle]
+        if word.fresh(spell, cycle) > cycle:
+            continue
+        found = spell
+        left = [at for at in word.reads(spell) if at >= cycle and word.fresh(spell, at) <= cycle]
+        if left:
+            break
+    return found, left
 
 
 def live(plan: WordPlan, fault: Fault) -> bool:

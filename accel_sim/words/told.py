@@ -7,7 +7,9 @@ the run is each machine's own (`accel_sim.fused.replay_words`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from accel_sim.numerics.check_bits import PROTECTIONS
 from accel_sim.numerics.formats import Codec
 from accel_sim.system.program_memories import SlotMemory
 from accel_sim.words.kernel import deliver_all
-from accel_sim.words.plan import LATER, Spell, WordPlan
+from accel_sim.words.plan import LATER, Pass, Spell, WordPlan
 
 Ints = NDArray[np.int64]
 
@@ -64,19 +66,19 @@ class Delivered(NamedTuple):
 
 class Told(NamedTuple):
     """What faults come to, n of them in words of e elements. row, col (n, e): where each element is in the tensor, −1
-    for none. wrong (n, e): it is delivered wrong. value (n, e): what is delivered then. since (n, e): the first pass
-    that takes it so; passes (n,): of the tile, in its slot. spell (n,): number of the tile's time in its slot, in
-    `WordTables.spells`. leaves (n,): the tile is stored with the wrong bits. read (n,): cycle in which the word is read
-    next, `LATER` if it is not. alarm_cycle (n,): −1 for none. run (n,): none of this is known. old_value, new_value: of
-    the struck element, NaN where the word is dead. cycle (n, e): in which that first pass reads it."""
+    for none. wrong (n, e): it is delivered wrong. value, mask (n, e): what is delivered then, and its wrong bits. taken
+    (n, e, passes): passes of the tile, of `WordTables.reads`, that take it so; cycle (n, e, passes): when passes read
+    it. spell (n,): number of the tile's time in its slot, in `WordTables.spells`. leaves (n,): the tile is stored with
+    the wrong bits. read (n,): cycle in which the word is read next, `LATER` if it is not. alarm_cycle (n,): −1 for
+    none. run (n,): none of this is known. old_value, new_value: of the struck element, NaN where the word is dead."""
 
     row: Ints
     col: Ints
     wrong: NDArray[np.bool_]
     value: NDArray[np.float64]
     mask: NDArray[np.uint64]
-    since: Ints
-    passes: Ints
+    taken: NDArray[np.bool_]
+    cycle: Ints
     spell: Ints
     leaves: NDArray[np.bool_]
     read: Ints
@@ -84,7 +86,14 @@ class Told(NamedTuple):
     run: NDArray[np.bool_]
     old_value: NDArray[np.float64]
     new_value: NDArray[np.float64]
-    cycle: Ints
+
+
+class Passes(NamedTuple):
+    """(spells, passes) each: the fields of `plan.Pass`; step −1 where there is none."""
+
+    way: Ints
+    step: Ints
+    start: Ints
 
 
 def word_faults(memory: SlotMemory, element: Ints, bit: Ints, bits: Ints, cycle: Ints, last_cycle: Ints,
@@ -106,58 +115,43 @@ class WordTables:
         self.leaves = np.array([spell.leaves for spell in self.spells], np.int64)
         self.tile = np.array([(s.tile.rows, s.tile.cols) for s in self.spells], np.int64).reshape(-1, 2)
         self.origin = np.array([plan.origin(s.tile) for s in self.spells], np.int64).reshape(-1, 2)
-        self.written = np.array([-1 if s.loaded else plan.written_from(s) for s in self.spells], np.int64)
-        passes = [plan.passes_of(spell) for spell in self.spells]
-        self.passes = np.array([len(p) for p in passes], np.int64)
-        most = max(1, int(self.passes.max(initial=0)))
-        self.start, self.way, self.step = (np.full((len(passes), most), fill, np.int64) for fill in (LATER, 0, -1))
-        for i, some in enumerate(passes):
-            for u, (way, start, step) in enumerate(some):
-                self.start[i, u], self.way[i, u], self.step[i, u] = start, way, step
+        self.loaded = np.array([spell.loaded for spell in self.spells], np.bool_)
+        self.reads = _table([plan.passes(spell) for spell in self.spells])
+        self.writes = _table([plan.writes(spell) for spell in self.spells])
         cut = np.arange(memory.shape[1] * memory.word_elements).reshape(-1, memory.word_elements)
         rows, cols = memory.tile
         turned = memory.tensor in plan.turned
         self.row: Ints = cut % rows if turned else cut // cols
         self.col: Ints = cut // rows if turned else cut % cols
-        ways = sorted(set(self.way[self.step >= 0].tolist()))
-        self.offset = {way: plan.read_offset(memory.tensor, way, self.row, self.col) for way in ways}
 
-    def _stands(self, spell: Ints, word: Ints) -> Ints:
-        """First cycles in which words of spells (−1: none) can be struck."""
-        row, col = self.row[word], self.col[word]
-        there = (row < self.tile[spell, :1]) & (col < self.tile[spell, 1:])
-        found = np.broadcast_to(self.begin[spell][:, None], there.shape)
-        if (self.written >= 0).any():
-            offset = self.plan.write_offset(self.memory.tensor, row, col)
-            found = np.where(self.written[spell, None] >= 0, self.written[spell, None] + offset + 1, found)
-        latest = np.where(there, found, -1).max(axis=1)
-        stands: Ints = np.where((spell >= 0) & there.any(axis=1), latest, LATER)
-        return stands
-
-    def _held(self, slot: Ints, word: Ints, cycle: Ints) -> Ints:
-        """Number of the spell that stands in words at the start of cycles, −1 for none."""
+    def _held(self, slot: Ints, cycle: Ints) -> Ints:
+        """Number of the spell that words of slots belong to at the start of cycles, −1 for none. A tile that is being
+        written is there from the cycle after its slot is free: in that one the tile before it may leave."""
         spell = np.full(len(slot), -1, np.int64)
         for s in np.unique(slot):
             at = np.flatnonzero(slot == s)
             first, end = self.first[s], self.first[s + 1]
-            spell[at] = first + np.searchsorted(self.begin[first:end], cycle[at], side="right") - 1
+            begin = self.begin[first:end] + ~self.loaded[first:end]
+            spell[at] = first + np.searchsorted(begin, cycle[at], side="right") - 1
             spell[at[spell[at] < first]] = -1
-        # As a tile is about to be written, the one before it leaves.
-        early = (spell >= 0) & (self._stands(spell, word) > cycle)
-        before = np.where(early & (spell > self.first[slot]), spell - 1, np.where(early, -1, spell))
-        gone = (before >= 0) & (self._stands(before, word) > cycle)
-        return np.where(gone, -1, before)
+        return spell
 
-    def _reads(self, spell: Ints, word: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-        """((n, e, passes) cycle of each read, `LATER` where there is none; (n, e) elements that exist)."""
+    def _places(self, spell: Ints, word: Ints) -> tuple[Ints, Ints]:
+        """(n, e) row and column in the tensor of each element, −1 for one that the tile does not have."""
         row, col = self.row[word], self.col[word]
         there = (spell >= 0)[:, None] & (row < self.tile[spell, :1]) & (col < self.tile[spell, 1:])
-        cycles = np.full((*there.shape, self.start.shape[1]), LATER, np.int64)
-        for u in range(self.start.shape[1]):
-            for way, offset in self.offset.items():
-                here = there & ((self.way[spell, u] == way) & (self.step[spell, u] >= 0))[:, None]
-                cycles[:, :, u] = np.where(here, self.start[spell, u][:, None] + offset[word], cycles[:, :, u])
-        return cycles, there
+        return (np.where(there, self.origin[spell, :1] + row, -1), np.where(there, self.origin[spell, 1:] + col, -1))
+
+    def _cycles(self, table: Passes, of: Callable[..., Any], spell: Ints, row: Ints, col: Ints) -> Ints:
+        """(n, e, passes): when passes of spells meet elements, `LATER` where they do not."""
+        shape = (*row.shape, table.step.shape[1])
+        way, step, start = (np.broadcast_to(field[spell][:, None, :], shape) for field in table)
+        rows, cols = (np.broadcast_to(field[:, :, None], shape) for field in (row, col))
+        at = np.flatnonzero(((step >= 0) & (rows >= 0)).reshape(-1))
+        found = np.full(math.prod(shape), LATER, np.int64)
+        if at.size:
+            found[at] = of(self.memory.tensor, *(field.reshape(-1)[at] for field in (way, step, start, rows, cols)))
+        return found.reshape(shape)
 
     def tell(self, values: np.ndarray, faults: WordFaults) -> Told:
         """What faults come to. values: the memory's tensor, fault-free, (rows, columns) float64."""
@@ -168,25 +162,38 @@ class WordTables:
 
     def _tell(self, values: np.ndarray, faults: WordFaults) -> Told:
         m, n, e = self.memory, len(faults.slot), self.memory.word_elements
-        spell = self._held(faults.slot, faults.word, faults.cycle)
-        later = self._held(faults.slot, faults.word, faults.last_cycle)
-        run = later != spell  # it lasts until another tile is there
-        cycles, there = self._reads(spell, faults.word)
-        after = cycles >= faults.cycle[:, None, None]
-        since = (~after).sum(axis=2)  # reads of an element are in order, and what is none comes last
-        first = np.where(after, cycles, LATER).min(axis=2)
-        leaves = (spell >= 0) & (self.leaves[spell] >= faults.cycle) & there.any(axis=1)
+        plan, spell = self.plan, self._held(faults.slot, faults.cycle)
+        row, col = self._places(spell, faults.word)
+        there = row >= 0
+        reads = self._cycles(self.reads, plan.read_cycles, spell, row, col)
+        writes = self._cycles(self.writes, plan.write_cycles, spell, row, col).reshape(n, -1)
+        now = faults.cycle[:, None]
+        stands = (spell >= 0) & (self.loaded[spell] | (writes < now).any(axis=1))
+        renewed = np.where(writes >= now, writes, LATER).min(axis=1, initial=LATER)
+        taken = (reads >= now[:, :, None]) & (reads <= renewed[:, None, None]) & (reads < LATER) & stands[:, None, None]
+        leaves = stands & (self.leaves[spell] >= faults.cycle) & (self.leaves[spell] <= renewed) & there.any(axis=1)
+        first = np.where(taken, reads, LATER).min(axis=2, initial=LATER)
         read = np.minimum(first.min(axis=1), np.where(leaves, self.leaves[spell], LATER))
         live = read < LATER
-        row, col = (np.where(there, self.origin[spell, axis, None] + part[faults.word], -1)
-                    for axis, part in enumerate((self.row, self.col)))
+        # A stuck bit that lasts until something else stands there.
+        run = (faults.last_cycle > faults.cycle) & (
+            (self._held(faults.slot, faults.last_cycle) != spell) | (renewed < faults.last_cycle)
+            | (~stands & (writes < faults.last_cycle[:, None]).any(axis=1)))
         out = Delivered(np.zeros((n, e), np.uint64), np.zeros((n, e)), np.zeros(n, np.bool_), np.zeros(n, np.bool_),
                         np.full(n, np.nan), np.full(n, np.nan))
-        taken = np.where(live[:, None], col, OUTSIDE)
-        deliver_all(np.ascontiguousarray(values), row, taken, faults, m.stored.width_bits, m.hamming_bits,
+        where = np.where(live[:, None], col, OUTSIDE)
+        deliver_all(np.ascontiguousarray(values), row, where, faults, m.stored.width_bits, m.hamming_bits,
                     PROTECTIONS.index(m.protection), Codec(*m.format.codec), Codec(*m.stored.codec), out)
         wrong = (out.mask != 0) & there
         alarm = np.where(out.alarm & live, np.minimum(read + 1, self.plan.timing.head_cycles), -1)
-        # A fault that goes on after its tile has been read for the last time meets the next one.
-        return Told(row, col, wrong, out.value, out.mask, since, np.where(spell >= 0, self.passes[spell], 0), spell,
-                    leaves, read, alarm, run, out.old_value, out.new_value, first)
+        return Told(row, col, wrong, out.value, out.mask, taken & wrong[:, :, None], reads, spell, leaves, read, alarm,
+                    run, out.old_value, out.new_value)
+
+
+def _table(passes: list[list[Pass]]) -> Passes:
+    most = max(1, max((len(some) for some in passes), default=0))
+    way, step, start = (np.full((len(passes), most), fill, np.int64) for fill in (0, -1, 0))
+    for i, some in enumerate(passes):
+        for u, one in enumerate(some):
+            way[i, u], step[i, u], start[i, u] = one.way, one.step, one.start
+    return Passes(way, step, start)

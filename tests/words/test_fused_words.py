@@ -145,7 +145,8 @@ def test_reads_are_those_of_the_scratchpad_port():
                 for row in range(spell.tile.rows):
                     for col in range(N):
                         value = float(values[spell.tile.index[0] * N + row, col])
-                        found.setdefault(value, []).extend(words.reads(spell, (row, col)))
+                        where = (spell.tile.index[0] * N + row, col)
+                        found.setdefault(value, []).extend(words.reads_of(spell, where))
         for value in values.reshape(-1).tolist():
             assert sorted(found[value]) == seen[value]
             counted += len(seen[value])
@@ -153,7 +154,8 @@ def test_reads_are_those_of_the_scratchpad_port():
     for spells in words.spells["o"]:
         for spell in spells:
             for dim in range(N):
-                assert words.stands(spell, [(0, dim)]) == outs[spell.tile.index[0], dim] + 1
+                block = spell.tile.index[0]
+                assert words.writes_of(spell, (block * N, dim)) == [outs[block, dim]]
 
 
 def test_a_slot_has_its_tile_as_long_as_the_plan_lets_it():
