@@ -19,12 +19,11 @@ from accel_sim.fused.words_kernel import (
     VALUES,
     WordRoom,
     WrongElements,
-    deliver_words,
     replay_words,
 )
 from accel_sim.system.program_memories import SlotMemory
 from accel_sim.words.fused import FusedWords
-from accel_sim.words.told import Told, WordFaults, WordOutcomes, WordTables
+from accel_sim.words.told import Told, WordFaults, WordOutcomes, WordTables, leave
 
 if TYPE_CHECKING:
     from accel_sim.fused.replay import FusedReplay
@@ -69,7 +68,7 @@ class ReplayWords:
         told = tables.tell(values, faults)
         out = self.parts.untouched(len(faults.slot))
         if memory.tensor == "o":
-            self._leave(told, out)
+            leave(told, self.engine.golden.output, self.parts.codec, out)
         elif self._plain:
             self._again(tables, told, out)
         else:
@@ -77,14 +76,6 @@ class ReplayWords:
         out.old_value[:], out.new_value[:] = told.old_value, told.new_value
         out.status[told.run] = FALL_BACK
         return WordOutcomes(out, told.alarm_cycle)
-
-    def _leave(self, told: Told, out: Outcomes) -> None:
-        """Outputs that leave with wrong elements."""
-        at = np.flatnonzero(told.wrong.any(axis=1) & told.leaves & ~told.run)
-        order = np.lexsort((told.col[at], told.row[at]), axis=1)
-        row, col, value, wrong = (np.take_along_axis(np.asarray(part[at]), order, axis=1)
-                                  for part in (told.row, told.col, told.value, told.wrong))
-        deliver_words(at, row, col, value, wrong, self.engine.golden.output, self.parts.codec, out)
 
     def _again(self, tables: WordTables, told: Told, out: Outcomes) -> None:
         """Elements that the array takes wrong."""

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel_sim.engines.replay.types import CHANGED, MASKED
-from accel_sim.faults.outcome import compare_values
 from accel_sim.fused.again import ALL_DIMENSIONS, golden_weights
 from accel_sim.fused.behind import conclude_comparisons, measure, new_roots
 from accel_sim.fused.column import (
@@ -247,26 +246,3 @@ def replay_words(which: int, order: Any, wrong: Any, checked: bool, x: Any, n: i
         out.status[i] = touched
         if touched == CHANGED and checked:
             end_fault(i, x, n, f, cmp, room, w, out)
-
-
-@kernel
-def deliver_words(order: Any, row: Any, col: Any, value: Any, wrong: Any, golden: Any, codec: Any, out: Any) -> None:
-    """Outcomes `order` of outputs that leave with wrong elements: row, col, value, wrong (n, e), in order of rows and,
-    within one, of columns."""
-    for j in range(order.shape[0]):
-        i = order[j]
-        before = -1
-        for e in range(row.shape[1]):
-            if not wrong[j, e]:
-                continue
-            differs, delta, ulp, lost = compare_values(golden[row[j, e], col[j, e]], value[j, e], codec)
-            out.square[i] += delta * delta
-            out.max_abs[i] = max(out.max_abs[i], abs(delta))
-            out.max_ulp[i] = max(out.max_ulp[i], ulp)
-            out.nonfinite[i] += lost
-            if differs and row[j, e] != before:
-                out.rows[i] += 1
-                before = row[j, e]
-        out.differs[i] = out.rows[i] > 0
-        if out.differs[i]:
-            out.status[i] = CHANGED

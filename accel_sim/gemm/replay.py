@@ -36,6 +36,7 @@ from accel_sim.gemm.replay_plain import follow_plain
 from accel_sim.gemm.replay_store import facts_of, keep, make_room, spacing_for
 from accel_sim.gemm.replay_types import Found, LaneFaults, OneLane, World
 from accel_sim.gemm.replay_units import array_values
+from accel_sim.gemm.replay_words import Parts, ReplayWords
 from accel_sim.gemm.tuples import LANE_SCALARS, UNITS, Judge, Lanes, Log, Rules, make_log
 from accel_sim.gemm.vector_step import FUSED
 from accel_sim.machines.gemm import PREFIXES, GemmMachine
@@ -44,6 +45,8 @@ from accel_sim.machines.gemm_schedule import ALWAYS, live
 from accel_sim.machines.gemm_timing import DRAIN, Phase
 from accel_sim.machines.inventory import Register
 from accel_sim.numerics.rounding import flip_bits, force_bits, quiet
+from accel_sim.system.program_memories import SlotMemory
+from accel_sim.words.told import WordFaults, WordOutcomes
 
 Ints = NDArray[np.int64]
 
@@ -114,6 +117,23 @@ class ReplayGemm:
             slot = np.asarray(slots, np.int64) - self._starts[len(SEQUENCER)]
             self._array(at, slot, cycles, last_cycles, ops, masks, out)
         return out
+
+    def words(self, memory: SlotMemory, faults: WordFaults) -> WordOutcomes:
+        """Replay faults in the words of a memory."""
+        return self._words.outcomes(memory, faults)
+
+    @cached_property
+    def _words(self) -> ReplayWords:
+        return ReplayWords(self, Parts(self._golden.head, self._arrays, self._rule, self._codec, lambda: self._one,
+                                       self._all_back, self._untouched, self._world, self._follow_changes))
+
+    def _follow_changes(self, which: Ints, name: str, begins: Ints, ends: Ints, place: Ints, value: Any,
+                        out: Outcomes) -> None:
+        """Follow changes of a product: which, numbers of the faults."""
+        if self.machine.plain:
+            follow_plain(which, begins, ends, place, value, self._world(out))
+        else:
+            follow(which, name == "qk", begins, ends, place, value, self._world(out))
 
     def _untouched(self, n: int) -> Outcomes:
         """Outcomes of faults that change nothing."""

@@ -371,7 +371,7 @@ class SteppedGemm:
         """The same in a word of the SRAM: stepped from the phase in which it is read first to that in which it is read
         last."""
         golden = self._kept
-        before, after = struck_words.struck_value(self.given.words, fault, self._tensor(fault))
+        before, after = struck_words.struck_value(self.given.words, fault, self._standing(fault))
         number = phase_at(self.given, words.first)
         if number >= len(self.timing.program):
             result = replace(golden.result, output=golden.result.output.copy())
@@ -391,9 +391,20 @@ class SteppedGemm:
         """The fault-free tensor whose memory a fault strikes."""
         return self._kept.head.tensor(self.memories[fault.register].tensor)
 
+    def _standing(self, fault: Fault) -> NDArray[np.float64]:
+        """The same as it stands at the start of the fault's cycle: sums between folds may not be what they come to."""
+        number, tensor = phase_at(self.given, fault.cycle), self.memories[fault.register].tensor
+        product = self.given.words.product_of(tensor)
+        if not self.given.words.is_result(tensor) or number != self.timing.by_name[product.name].number:
+            return self._tensor(fault)
+        run = self._before(number, self._kept)
+        while run.cycle < fault.cycle:
+            run.advance(min(fault.cycle - run.cycle, run.phase.cycles - run.local))
+        return run.head.tensor(tensor)
+
     def word(self, fault: Fault) -> Told:
         """What becomes of a struck word of the SRAM."""
-        return tell(self.given.words, fault, self._tensor(fault))
+        return tell(self.given.words, fault, self._standing(fault))
 
     def live(self, fault: Fault) -> bool:
         """Whether the struck element may be read again before it is written: where not, the fault changes nothing."""

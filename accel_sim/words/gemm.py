@@ -25,13 +25,14 @@ class GemmWords(WordPlan):
 
     def __init__(self, machine: Any, timing: GemmTiming) -> None:
         super().__init__(machine, timing)
+        # Of each step: its phase, and which part of it it is.
         self.phases: list[tuple[Phase, int]] = []
         for phase in timing.program:
             self.phases += [(phase, i) for i in range(self._steps(phase))]
         if len(self.phases) != len(timing.steps):
             raise AssertionError(f"{len(self.phases)} steps are not {len(timing.steps)}")
-        self._number = np.array([phase.number for phase, _ in self.phases], np.int64)
-        self._index = np.array([i for _, i in self.phases], np.int64)
+        self.numbers = np.array([phase.number for phase, _ in self.phases], np.int64)
+        self.indices = np.array([i for _, i in self.phases], np.int64)
 
     def _steps(self, phase: Phase) -> int:
         """Steps of a phase: see `machines.gemm_timing`, and `gemm_plain`."""
@@ -70,7 +71,8 @@ class GemmWords(WordPlan):
         """(p, q) of elements of a result."""
         return (col, row) if self.product_of(tensor).turned else (row, col)
 
-    def _is_result(self, tensor: str) -> bool:
+    def is_result(self, tensor: str) -> bool:
+        """Whether a tensor is what a product delivers."""
         return tensor in "su" or (tensor == "o" and self.machine.plain)
 
     # -- when
@@ -79,10 +81,10 @@ class GemmWords(WordPlan):
         """Folds along k that add to the tile, then each step that reads it."""
         tensor = spell.tile.tensor
         found = []
-        if self._is_result(tensor):
+        if self.is_result(tensor):
             product = self.product_of(tensor)
             start = self.timing.by_name[product.name].start
-            found = [Pass(PARTIAL, start, fold) for fold in range(1, self._folds_along_k(product))]
+            found = [Pass(PARTIAL, start, fold) for fold in range(1, self.folds_along_k(tensor))]
         for step, start, reads, _ in spell.uses:
             phase = self.phases[step][0]
             if not reads or phase.name.endswith("_drain"):
@@ -93,11 +95,13 @@ class GemmWords(WordPlan):
                 found.append(Pass(DIVIDE, start, step))
             elif phase.name not in self.timing.products:
                 found.append(Pass(ENCODE, phase.start, step))
-            elif not self._is_result(tensor):
+            elif not self.is_result(tensor):
                 found.append(Pass(FOLD, start, step))
         return found
 
-    def _folds_along_k(self, product: Product) -> int:
+    def folds_along_k(self, tensor: str) -> int:
+        """Folds that add to each sum of a result."""
+        product = self.product_of(tensor)
         return product.folding.row_folds if product.streams_p else 1
 
     def read_cycles(self, tensor: str, way: Any, step: Any, start: Any, row: Any, col: Any) -> Any:
@@ -112,10 +116,10 @@ class GemmWords(WordPlan):
                 found[at] = self._partial(tensor, step[at], row[at], col[at])
             return found
         for phase in self.timing.program:
-            here = self._number[step] == phase.number
+            here = self.numbers[step] == phase.number
             at = np.flatnonzero(here & (way == FOLD))
             if at.size:
-                found[at] = self._fold(tensor, self._index[step[at]], start[at], row[at], col[at])
+                found[at] = self._fold(tensor, self.indices[step[at]], start[at], row[at], col[at])
             at = np.flatnonzero(here & (way == ENCODE))
             if at.size:
                 found[at] = self._encode(tensor, phase, row[at], col[at])
@@ -161,14 +165,13 @@ class GemmWords(WordPlan):
         tensor = spell.tile.tensor
         if spell.loaded:
             return []
-        if self._is_result(tensor):
-            product = self.product_of(tensor)
-            return [Pass(PARTIAL, 0, fold) for fold in range(self._folds_along_k(product))]
+        if self.is_result(tensor):
+            return [Pass(PARTIAL, 0, fold) for fold in range(self.folds_along_k(tensor))]
         return [Pass(EXP if tensor == "p" else DIVIDE, start, step) for step, start, _, writes in spell.uses if writes]
 
     def write_cycles(self, tensor: str, way: Any, step: Any, start: Any, row: Any, col: Any) -> Any:
         """See docs/machines/gemm.md."""
-        if not self._is_result(tensor):
+        if not self.is_result(tensor):
             lead = 2 if self.machine.reciprocal else 1
             return start + col + (self.timing.n_keys + 8 if tensor == "p" else lead + 2)
         product = self.product_of(tensor)

@@ -19,7 +19,7 @@ from accel_sim.engines.sram import split_masks
 from accel_sim.numerics.check_bits import PROTECTIONS
 from accel_sim.numerics.formats import Codec
 from accel_sim.system.program_memories import SlotMemory
-from accel_sim.words.kernel import deliver_all
+from accel_sim.words.kernel import deliver_all, deliver_words
 from accel_sim.words.plan import LATER, Pass, Spell, WordPlan
 
 Ints = NDArray[np.int64]
@@ -69,8 +69,9 @@ class Told(NamedTuple):
     for none. wrong (n, e): it is delivered wrong. value, mask (n, e): what is delivered then, and its wrong bits. taken
     (n, e, passes): passes of the tile, of `WordTables.reads`, that take it so; cycle (n, e, passes): when passes read
     it. spell (n,): number of the tile's time in its slot, in `WordTables.spells`. leaves (n,): the tile is stored with
-    the wrong bits. read (n,): cycle in which the word is read next, `LATER` if it is not. alarm_cycle (n,): −1 for
-    none. run (n,): none of this is known. old_value, new_value: of the struck element, NaN where the word is dead."""
+    the wrong bits. renewed, read (n,): cycles in which the word is written and read next, `LATER` if it is not.
+    alarm_cycle (n,): −1 for none. run (n,): none of this is known. old_value, new_value: of the struck element, NaN
+    where the word is dead."""
 
     row: Ints
     col: Ints
@@ -81,6 +82,7 @@ class Told(NamedTuple):
     cycle: Ints
     spell: Ints
     leaves: NDArray[np.bool_]
+    renewed: Ints
     read: Ints
     alarm_cycle: Ints
     run: NDArray[np.bool_]
@@ -186,8 +188,9 @@ class WordTables:
                     PROTECTIONS.index(m.protection), Codec(*m.format.codec), Codec(*m.stored.codec), out)
         wrong = (out.mask != 0) & there
         alarm = np.where(out.alarm & live, np.minimum(read + 1, self.plan.timing.head_cycles), -1)
-        return Told(row, col, wrong, out.value, out.mask, taken & wrong[:, :, None], reads, spell, leaves, read, alarm,
-                    run, out.old_value, out.new_value)
+        taken &= wrong[:, :, None]
+        return Told(row, col, wrong, out.value, out.mask, taken, reads, spell, leaves, renewed, read, alarm, run,
+                    out.old_value, out.new_value)
 
 
 def _table(passes: list[list[Pass]]) -> Passes:
@@ -197,3 +200,12 @@ def _table(passes: list[list[Pass]]) -> Passes:
         for u, one in enumerate(some):
             way[i, u], step[i, u], start[i, u] = one.way, one.step, one.start
     return Passes(way, step, start)
+
+
+def leave(told: Told, golden: np.ndarray, codec: Any, out: Outcomes) -> None:
+    """Write to `out` what outputs do that leave with wrong elements. golden (rows, columns): the fault-free ones."""
+    at = np.flatnonzero(told.wrong.any(axis=1) & told.leaves & ~told.run)
+    order = np.lexsort((told.col[at], told.row[at]), axis=1)
+    row, col, value, wrong = (np.take_along_axis(np.asarray(part[at]), order, axis=1)
+                              for part in (told.row, told.col, told.value, told.wrong))
+    deliver_words(at, row, col, value, wrong, golden, codec, out)
