@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from accel_sim.checkers.threshold import Threshold, limits_of, thresholds
 from accel_sim.engines.job import Job, make_job
 from accel_sim.faults.universe import Universe
-from accel_sim.kinds import make_machine, simulate_system
+from accel_sim.kinds import make_machine, memories_of, simulate_system
 from accel_sim.machines.machine import HeadTiming, Machine
 from accel_sim.machines.memories import Memories
 from accel_sim.system import SystemRun
@@ -69,6 +69,8 @@ class Assembly:
         if "sram" in targets and not any(True for _ in self.memories):
             raise ConfigError.at(self.config, "faults.targets",
                                  f"the SRAM words of a {self.machine.kind} machine cannot be struck: use registers")
+        if "sram" in targets and self.memories.spills:
+            raise ConfigError.at(self.config, *self.memories.told_of_spills)
         storage = [*(self.machine.inventory if "registers" in targets else ()),
                    *(self.memories if "sram" in targets else ())]
         try:
@@ -80,7 +82,7 @@ class Assembly:
     @cached_property
     def memories(self) -> Memories:
         """The SRAM around the machine."""
-        return self.machine.memories
+        return memories_of(self.machine, self.timing)
 
     @property
     def components(self) -> tuple[str, ...]:

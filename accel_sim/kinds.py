@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from accel_sim.engines.job import Job
     from accel_sim.engines.result import RunResult
     from accel_sim.machines.machine import Machine, Sram
+    from accel_sim.machines.memories import Memories
     from accel_sim.output_units.machine import OutputMachine
     from accel_sim.system import RecoveryCost
 
@@ -26,7 +27,8 @@ class Kind:
 
     machine (config): a `Machine`. golden (machine, job): the fault-free `RunResult`. stepped, replay (machine, job):
     its engines. system (machine, memory, n_queries, n_keys): its time and traffic with memory around it; recovery (the
-    same): what an alarm costs. srams (machine, timing): the `Sram` around it for heads of that timing.
+    same): what an alarm costs. srams (machine, timing): the `Sram` around it for heads of that timing, to be priced;
+    memories (the same): its words, where faults can strike them.
 
     Some kinds have no more: bounds (machine, workload, unit): (limit, scan limit) of a threshold of kind `bound`. story
     (engine, faults): the attention that a run really computed, for explanations. weights (machine, job): the attention
@@ -40,6 +42,7 @@ class Kind:
     system: str
     recovery: str
     srams: str
+    memories: str | None = None
     bounds: str | None = None
     story: str | None = None
     weights: str | None = None
@@ -48,7 +51,7 @@ class Kind:
 PROGRAM = {
     "system": "accel_sim.system.program_machine:simulate_machine",
     "recovery": "accel_sim.system.program_machine:rerun_cost",
-    "srams": "accel_sim.system.program_machine:program_srams",
+    "srams": "accel_sim.system.program_memories:program_srams",
 }
 """What is around every machine whose work is a program of steps."""
 
@@ -61,6 +64,7 @@ KINDS: dict[str, Kind] = {
         system="accel_sim.system.simulate:simulate_system",
         recovery="accel_sim.system.recovery:recovery_cost",
         srams="accel_sim.machines.memories:lanes_srams",
+        memories="accel_sim.machines.memories:lanes_memories",
         bounds="accel_sim.checkers.bound:lanes_bounds",
         story="accel_sim.analysis.attention:observe",
         weights="accel_sim.report.attention_map:attention_weights",
@@ -71,6 +75,7 @@ KINDS: dict[str, Kind] = {
         stepped="accel_sim.gemm.stepped:SteppedGemm",
         replay="accel_sim.gemm.replay:ReplayGemm",
         bounds="accel_sim.checkers.bound_arrays:gemm_bounds",
+        memories="accel_sim.system.program_memories:program_memories",
         **PROGRAM,
     ),
     "fused": Kind(
@@ -79,6 +84,7 @@ KINDS: dict[str, Kind] = {
         stepped="accel_sim.fused.stepped:SteppedFused",
         replay="accel_sim.fused.replay:FusedReplay",
         bounds="accel_sim.checkers.bound_arrays:fused_bounds",
+        memories="accel_sim.system.program_memories:program_memories",
         **PROGRAM,
     ),
 }
@@ -152,6 +158,14 @@ def srams_of(machine: Machine, timing: Any) -> tuple[Sram, ...]:
     """The SRAM around a machine, as large as heads of that timing need it."""
     found: tuple[Sram, ...] = part_of(machine.kind, "srams")(bare(machine), timing)
     return found
+
+
+def memories_of(machine: Machine, timing: Any) -> Memories:
+    """The words of that SRAM; none where faults cannot strike them."""
+    from accel_sim.machines.memories import Memories
+
+    words = part_of(machine.kind, "memories")
+    return Memories((), False) if words is None else cast("Memories", words(bare(machine), timing))
 
 
 def run_golden(machine: Machine, job: Job) -> RunResult:

@@ -18,6 +18,8 @@ from accel_sim.machines.inventory import Register
 from accel_sim.machines.machine import HeadTiming, Occupant
 from accel_sim.machines.memories import Memory
 from accel_sim.numerics.rounding import encode_value
+from accel_sim.system.program_memories import SlotMemory
+from accel_sim.words.story import Told
 from accel_sim.workloads import HeadId
 
 
@@ -147,6 +149,8 @@ def _word(engine: Any, memory: Memory, fault: Fault, faulty: RunResult) -> tuple
     run = machine.golden()
     if fault.cycle >= run.cycles:
         return None, WordStory(memory, None, "not read", faulty.memory_alarm_cycle)
+    if isinstance(memory, SlotMemory):
+        return _slot_word(machine.word(fault), memory, fault, faulty)
     come = told(machine.machine, engine.job, run.output, engine.clock.machine_cycles(run.cycles), memory,
                 engine.memories.resident, faults_of(fault, memory, run.cycles))
     read, row = int(come.read_cycle[0]), int(come.row[0])
@@ -166,6 +170,22 @@ def _word(engine: Any, memory: Memory, fault: Fault, faulty: RunResult) -> tuple
         holds = Occupant(what if in_data else f"check bits of a {what}", row if memory.tensor in "qo" else None,
                          row if memory.tensor in "kv" else None, dim)
     return holds, WordStory(memory, read if read >= 0 else None, decoder, faulty.memory_alarm_cycle)
+
+
+def _slot_word(told: Told, memory: SlotMemory, fault: Fault, faulty: RunResult) -> tuple[Occupant | None, WordStory]:
+    """The same of a word in a slot."""
+    holds = None
+    if told.read_cycle is not None:
+        whats = {"q": "queries", "k": "keys", "v": "values", "s": "scores", "p": "weights", "u": "undivided outputs",
+                 "o": "outputs"}
+        in_data = fault.bit < memory.word_bits and told.where is not None
+        what = f"word of {whats[memory.tensor]}"
+        row, col = told.where if told.where is not None else (None, None)
+        query, key = (row, None) if memory.tensor in "qspuo" else (None, row)
+        dim = None if memory.tensor in "sp" else col
+        holds = Occupant(what if in_data else f"check bits of a {what}", query, col if memory.tensor in "sp" else key,
+                         dim if in_data else None)
+    return holds, WordStory(memory, told.read_cycle, told.decoder, faulty.memory_alarm_cycle)
 
 
 def _phase(timing: HeadTiming, cycle: int) -> str:

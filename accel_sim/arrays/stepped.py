@@ -18,6 +18,7 @@ from accel_sim.arrays.registers import Registers
 from accel_sim.arrays.step import CYCLE, LAST_WRITE, WRITES, Geometry, Ports, advance
 from accel_sim.config.errors import ConfigError
 from accel_sim.faults.fault import Fault
+from accel_sim.machines.folds import INDICES
 from accel_sim.machines.systolic import SystolicArray
 
 MOST_REGISTERS = 1 << 27
@@ -52,6 +53,15 @@ class Session:
     def cycle(self) -> int:
         """The cycle of the product that is about to begin."""
         return self.registers.cycle
+
+    def operand(self, matrix: str) -> tuple[NDArray[Any], bool]:
+        """The memory at an edge that holds operand `a` or `b`, and whether its indices are the matrix's; it may be
+        written to from outside."""
+        engine, flow = self._engine, self._engine.machine.dataflow
+        own = INDICES[matrix]
+        sides = ((flow.right, engine.right, (flow.stream, flow.row)), (flow.down, engine.down, (flow.stream, flow.col)),
+                 (flow.stays, engine.stays, (flow.row, flow.col)))
+        return next((array, indices == own) for name, array, indices in sides if name == matrix)
 
     def advance(self, until: int) -> None:
         """Clock the array to the start of cycle `until`."""

@@ -11,7 +11,7 @@ from accel_sim.campaign.columns import ALARMS, Batch
 from accel_sim.campaign.injector import drawn_batch, fault_at, fill_outcome, fill_values
 from accel_sim.campaign.sampling import Sampler, UniformSampler
 from accel_sim.engines.replay.sram import DELIVERED, FLIP, RUN, SramFaults, Told, delivered_rows, told
-from accel_sim.engines.replay.types import FALL_BACK, Outcomes
+from accel_sim.engines.replay.types import CHANGED, FALL_BACK, Outcomes
 from accel_sim.engines.sram import split_masks
 from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import KINDS
@@ -20,6 +20,8 @@ from accel_sim.faults.universe import Points
 from accel_sim.kinds import bare, replay_engine, stepped_engine
 from accel_sim.machines.inventory import Register
 from accel_sim.machines.memories import Memory
+from accel_sim.system.program_memories import SlotMemory
+from accel_sim.words.told import WordFaults, word_faults
 
 _FLIP, _BURST, _STUCK0, _STUCK1 = range(len(KINDS))
 _CHECKER, _MEMORY = ALARMS.index("checker"), ALARMS.index("memory")
@@ -120,6 +122,10 @@ class ReplayInjector:
             rows = rows[~late]
         ops, bits, last = self._strikes(points, kinds, rows, machine.golden.cycles)
         bit, cycles = points.bit[rows], points.cycle[rows]
+        if isinstance(memory, SlotMemory):
+            struck = word_faults(memory, points.element[rows], bit, bits, cycles, last, ops)
+            self._words(batch, points, kinds, head, rows, memory, struck)
+            return
         data, check = split_masks(bit, bits, memory.word_bits)
         bank, row, word = np.unravel_index(points.element[rows], memory.shape)
         faults = SramFaults(bank.astype(np.int64), row.astype(np.int64), word.astype(np.int64), bit, cycles, last, ops,
@@ -139,6 +145,23 @@ class ReplayInjector:
                           come.delivered[changed])
         self._memory_alarm(batch, rows, come.alarm_cycle)
         for at in np.flatnonzero(come.what == RUN):
+            self._run(batch, points, kinds, head, int(rows[at]))
+
+    def _words(self, batch: Batch, points: Points, kinds: np.ndarray, head: int, rows: np.ndarray, memory: SlotMemory,
+               faults: WordFaults) -> None:
+        """Records of faults in the words of slots."""
+        engine = self.engine(head)
+        machine = bare(engine)
+        found = machine.words(memory, faults)
+        out, status = found.outcomes, found.outcomes.status.copy()
+        if machine.golden.cycles < engine.golden.cycles:  # check units read changed rows
+            status[status == CHANGED] = FALL_BACK
+        self._clean(batch, rows, engine)
+        batch["old_value"][rows], batch["new_value"][rows] = out.old_value, out.new_value
+        changed = np.flatnonzero(status == CHANGED)
+        self._fill(batch, rows[changed], engine, Outcomes._make(field[changed] for field in out))
+        self._memory_alarm(batch, rows, found.alarm_cycle)
+        for at in np.flatnonzero(status == FALL_BACK):
             self._run(batch, points, kinds, head, int(rows[at]))
 
     def _flipped(self, engine: Any, come: Told, memory: Memory, at: np.ndarray) -> Outcomes:

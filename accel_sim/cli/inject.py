@@ -49,15 +49,17 @@ def inject(options: Namespace) -> None:
 
 def list_registers(options: Namespace) -> None:
     """Every register array of the config's machine, and its memories."""
-    from accel_sim.kinds import make_machine
+    from accel_sim.kinds import make_machine, memories_of
     from accel_sim.report.documents import registers_document
     from accel_sim.report.inject_text import show_registers
     from accel_sim.report.plain import dumps
+    from accel_sim.workloads import load_workload
 
     config = config_of(options)
     folder = folder_of(options)
-    machine = make_machine(config)
-    document = registers_document(config, [*machine.inventory, *machine.memories])
+    machine, workload = make_machine(config), load_workload(config)
+    memories = memories_of(machine, machine.timing(workload.n_queries, workload.n_keys))
+    document = registers_document(config, [*machine.inventory, *memories])
     files = {"registers.json": lambda: dumps(document).encode("ascii")}
     emit(Output(document, lambda console: show_registers(console, document), files), options, folder)
 

@@ -44,6 +44,7 @@ def on_clock(result: RunResult, clock: Clock, fault: Fault | None = None, golden
         comparisons=tuple(replace(c, cycle=clock.visible(c.cycle)) for c in result.comparisons),
         alarm_cycle=alarm,
         cycles=result.cycles + clock.stalls,
+        memory_alarm_cycle=None if result.memory_alarm_cycle is None else clock.visible(result.memory_alarm_cycle),
     )
 
 
@@ -60,8 +61,12 @@ class ClockedStepped:
     def __init__(self, engine: Any, machine: Any, job: Job) -> None:
         self.engine, self.machine, self.job = engine, machine, job
         self.timing = engine.timing
-        self.memories = machine.memories
         self.clock = step_clock(self.timing, job)
+
+    @property
+    def memories(self) -> Any:
+        """The words of the SRAM that faults can strike, if there are any."""
+        return self.engine.memories
 
     def golden(self) -> RunResult:
         """The fault-free run."""
@@ -80,9 +85,14 @@ class ClockedStepped:
 
     def live(self, fault: Fault) -> bool:
         """Whether the struck element is read again before it is written."""
-        register = self.machine.inventory[fault.register]
-        cycle = self.clock.machine_cycle(fault.cycle)[0]
-        return self.machine.occupant(self.timing, register, fault.index, cycle) is not None
+        return bool(self.engine.live(in_machine_cycles(fault, self.clock)))
+
+    def word(self, fault: Fault) -> Any:
+        """What became of a struck word, in clock cycles: `accel_sim.words.story.Told`."""
+        told = self.engine.word(in_machine_cycles(fault, self.clock))
+        at_end = told.read_cycle == self.timing.head_cycles
+        read = told.read_cycle if told.read_cycle is None or at_end else self.clock.wall(told.read_cycle)
+        return replace(told, read_cycle=self.golden().cycles if at_end else read)
 
 
 class ClockedReplay:
@@ -120,6 +130,16 @@ class ClockedReplay:
         by_strike = (alarm == first) & (alarm != (-1 if before is None else before))
         raised = np.where(by_strike, np.maximum(raised, cycles), raised)
         return out._replace(alarm_cycle=np.where(alarm < 0, alarm, raised))
+
+    def words(self, memory: Any, faults: Any) -> Any:
+        """What faults in the words of a memory do, in clock cycles: `accel_sim.words.told.WordFaults` (whose cycles
+        here are the clock's) and `WordOutcomes`."""
+        first, last = self.machine_cycles[faults.cycle], self.machine_cycles[faults.last_cycle]
+        found = self.engine.words(memory, faults._replace(cycle=first, last_cycle=last))
+        checker, raised = found.outcomes.alarm_cycle, found.alarm_cycle
+        on_clock = [np.where(cycle < 0, cycle, self._visible[np.clip(cycle, 0, len(self._visible) - 1)])
+                    for cycle in (checker, raised)]
+        return found._replace(outcomes=found.outcomes._replace(alarm_cycle=on_clock[0]), alarm_cycle=on_clock[1])
 
     def inject(self, fault: Fault, stepped: ClockedStepped) -> Injection:
         """One fault that `outcomes` has left to the stepped engine."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from accel_sim.fused.build import around, initial_state, shape, slots, watchers
 from accel_sim.fused.golden import comparison_blocks, constants, golden_values, result_of, sum_block
 from accel_sim.fused.reach import Scratch
 from accel_sim.fused.replay_kernel import fill_rear, ready_tile, replay_tile
+from accel_sim.fused.replay_words import Parts, ReplayWords
 from accel_sim.fused.step import ENV_SIZE, UNITS
 from accel_sim.fused.waves import Arrived, Program, Room, Strike
 from accel_sim.machines.fused import FusedMachine
@@ -29,6 +31,8 @@ from accel_sim.machines.fused_fate import NOTHING, Event, clock, layout, resolve
 from accel_sim.machines.fused_places import BACK, CODES, OUT, places
 from accel_sim.machines.fused_sequence import fill_edge, fill_program
 from accel_sim.numerics.formats import Codec
+from accel_sim.system.program_memories import SlotMemory
+from accel_sim.words.told import WordFaults, WordOutcomes
 
 KEPT_BYTES, WIDEST = 1 << 26, 16
 """Room for the snapshots of all tiles, and the most waves that may lie between two of them then."""
@@ -95,12 +99,21 @@ class FusedReplay:
         self._keep_rows(None)
         return out
 
+    def words(self, memory: SlotMemory, faults: WordFaults) -> WordOutcomes:
+        """Replay faults in the words of a memory; cycles are the machine's."""
+        return self._words.outcomes(memory, faults)
+
     def _keep_rows(self, changed: Callable[[RowSink], None] | None) -> None:
         """Make room for the rows that faults change; any fault may change all of them."""
         self._rows = ChangedRows(changed, *self.golden.output.shape)
         self._scratch = self._scratch._replace(sink=self._rows.sink)
 
     # -- the parts ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _words(self) -> ReplayWords:
+        return ReplayWords(self, Parts(self._x, self._constants, self._rules, self._codec, self._compare,
+                                       self._scratch, self._clean))
 
     def _clean(self, n: int) -> Outcomes:
         """Outcomes of faults that do nothing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,11 @@ from accel_sim.fused.step import (
 )
 from accel_sim.machines.fused import FusedMachine
 from accel_sim.machines.fused_timing import DONE, LOAD
+from accel_sim.machines.memories import Memories
 from accel_sim.numerics.jit import kernel
+from accel_sim.words.fused import FusedWords
+from accel_sim.words.story import Told, tell
+from accel_sim.words.struck import StruckWords, live, struck_value
 
 State = NDArray[np.float64]
 Env = NDArray[np.int64]
@@ -83,6 +88,19 @@ def comparisons_of(table: NDArray[np.float64], count: int) -> tuple[Comparison, 
                  for row in table[:count])
 
 
+def _own(outside: Around, words: StruckWords) -> Around:
+    """Memories that may be changed, where words of them are."""
+    if words.quiet:
+        return outside
+    return outside._replace(q=outside.q.copy(), k=outside.k.copy(), v=outside.v.copy())
+
+
+def _delivered(result: RunResult, words: StruckWords) -> RunResult:
+    """A run with its outputs as they have left the SRAM, and the memory's alarm."""
+    words.leave("o", result.output)
+    return replace(result, memory_alarm_cycle=words.alarm)
+
+
 class SteppedFused:
     """Runs one job cycle by cycle. Holds no state between runs but the checkpoints of the fault-free one."""
 
@@ -97,6 +115,7 @@ class SteppedFused:
         self._shape = shape(machine, n_queries, n_keys)
         self._rules = rules(machine)
         self._ports = np.zeros(machine.size)
+        self._quiet = StruckWords.none()
         self._checkpoints: list[Checkpoint] = []
         self._golden: RunResult | None = None
         self._rejoin = Rejoin(machine, job)
@@ -107,23 +126,34 @@ class SteppedFused:
         and a thousand."""
         return 3 * self.timing.head_cycles + 1000
 
+    @cached_property
+    def words(self) -> FusedWords:
+        """What stands in the SRAM when."""
+        return FusedWords(self.machine, self.timing)
+
+    @property
+    def memories(self) -> Memories:
+        """The words of the SRAM, which faults can strike."""
+        return self.words.memories
+
     def run(self, faults: Sequence[Fault] = (), watch: Callable[[int, State], None] | None = None) -> RunResult:
         """Run from cycle 0 under `faults`. `watch(cycle, state)` sees the flat state (valid during the call only) at
         the start of every cycle, after that cycle's faults have acted. ValueError for a fault that the machine cannot
         have."""
         state, env, outside = self._start()
-        arrays = fault_arrays(faults, self.machine.inventory)
+        faults, words = self._apart(faults)
+        arrays, outside = fault_arrays(faults, self.machine.inventory), _own(outside, words)
         if watch is None:
-            code = self._advance(state, env, outside, arrays, self.watchdog_cycles, _NEVER)
-            return self._result(env, outside, code)
+            code = self._clocked(state, env, outside, arrays, words, self.watchdog_cycles, _NEVER)
+            return self._result(env, outside, words, code)
         none = fault_arrays((), self.machine.inventory)
         code = _LIMIT
         while code == _LIMIT and env[CYCLE] < self.watchdog_cycles:
             strike(state, arrays, env[CYCLE])
             if state[self._slots.phase] < DONE:
                 watch(int(env[CYCLE]), state)
-            code = self._advance(state, env, outside, none, int(env[CYCLE]) + 1, _NEVER)
-        return self._result(env, outside, code)
+            code = self._clocked(state, env, outside, none, words, int(env[CYCLE]) + 1, _NEVER)
+        return self._result(env, outside, words, code)
 
     def golden(self) -> RunResult:
         """The fault-free run, computed once; also takes the checkpoints."""
@@ -135,14 +165,14 @@ class SteppedFused:
                 self._checkpoints.append(Checkpoint(state.copy(), env.copy()))
                 code = self._advance(state, env, outside, none, self.watchdog_cycles, _QUERY_TILE)
             self.last_write = int(env[LAST_WRITE])
-            self._golden = self._result(env, outside, code)
+            self._golden = self._result(env, outside, self._quiet, code)
         return self._golden
 
     def inject(self, fault: Fault, terms: object = None) -> Injection:
         """Run under one fault, from the last checkpoint before it, until the machine is, bit for bit, what it is at a
         later checkpoint: the rest is then the fault-free rest, as many cycles sooner or later. `terms` is not used."""
         golden = self.golden()
-        fault.check(self.machine.inventory)
+        faults, words = self._apart([fault])
         number = self._acts_in(fault)
         start = self._checkpoints[number]
         struck_at = max(fault.cycle, int(start.env[CYCLE]))
@@ -152,30 +182,76 @@ class SteppedFused:
         for row, comparison in enumerate(golden.comparisons[:count]):
             outside.comparisons[row] = (comparison.cycle, comparison.residual, comparison.limit, comparison.predicted,
                                         comparison.actual, comparison.scanned, UNITS.index(comparison.unit))
-        arrays = fault_arrays([replace(fault, cycle=struck_at)], self.machine.inventory)
+        faults = [replace(own, cycle=struck_at) for own in faults]
+        arrays, outside = fault_arrays(faults, self.machine.inventory), _own(outside, words)
         none = fault_arrays((), self.machine.inventory)
         code = self._advance(state, env, outside, none, struck_at, _NEVER)
-        slot = self.machine.inventory.slot(fault.register, fault.index)
-        struck = state.copy()
-        strike(struck, arrays, struck_at)
-        before, after = float(state[slot]), float(struck[slot])
+        before, after = self._values(fault, state, arrays, struck_at)
         if code == _DONE:
             return Injection(fault, before, after, golden)  # the run is over before the fault
         code, begun = _BEGINS, None
         stop = _KEY_TILE if fault.register == "last_key_tile" else _QUERY_TILE
         while code == _BEGINS:
-            code = self._advance(state, env, outside, arrays, self.watchdog_cycles, stop)
-            if code != _BEGINS or env[CYCLE] < fault.end:
+            code = self._clocked(state, env, outside, arrays, words, self.watchdog_cycles, stop)
+            if code != _BEGINS or env[CYCLE] < fault.end or not words.settled(int(env[CYCLE])):
                 continue
             twin = self._twin(state)
             if twin is not None:
-                return Injection(fault, before, after, self._joined(golden, state, env, outside, twin))
+                joined = self._joined(golden, state, env, outside, twin)
+                return Injection(fault, before, after, _delivered(joined, words))
             if begun is not None:
                 skip_repeats(self.machine, self.job, state, env, begun, self.watchdog_cycles)
             begun = state.copy(), env.copy()
-        return Injection(fault, before, after, self._result(env, outside, code))
+        return Injection(fault, before, after, self._result(env, outside, words, code))
+
+    def live(self, fault: Fault) -> bool:
+        """Whether the struck element is read again before it is written."""
+        if fault.register in self.machine.inventory:
+            register = self.machine.inventory[fault.register]
+            return self.machine.occupant(self.timing, register, fault.index, fault.cycle) is not None
+        return live(self.words, fault)
+
+    def word(self, fault: Fault) -> Told:
+        """What becomes of a struck word of the SRAM."""
+        return tell(self.words, fault, self._tensor(fault))
 
     # -- the parts ---------------------------------------------------------------------------------------------
+
+    def _tensor(self, fault: Fault) -> State:
+        """The fault-free tensor whose memory a fault strikes."""
+        values: dict[str, State] = {"q": self.job.q, "k": self.job.k, "v": self.job.v, "o": self.golden().output}
+        return values[self.memories[fault.register].tensor]
+
+    def _apart(self, faults: Sequence[Fault]) -> tuple[list[Fault], StruckWords]:
+        """Faults in registers, and those in words of the SRAM; ValueError for one that the machine cannot have."""
+        own = [fault for fault in faults if fault.register in self.machine.inventory]
+        for fault in own:
+            fault.check(self.machine.inventory)
+        others = [fault for fault in faults if fault.register not in self.machine.inventory]
+        if not others:
+            return own, self._quiet
+        for fault in others:
+            fault.check(self.machine.inventory, self.memories)
+        return own, StruckWords(self.words, others, {"q": self.job.q, "k": self.job.k, "v": self.job.v})
+
+    def _values(self, fault: Fault, state: State, arrays: FaultArrays, cycle: int) -> tuple[float, float]:
+        """What a fault finds and leaves where it strikes. state: as `cycle` begins, in which it does."""
+        if fault.register not in self.machine.inventory:
+            return struck_value(self.words, fault, self._tensor(fault))
+        slot = self.machine.inventory.slot(fault.register, fault.index)
+        struck = state.copy()
+        strike(struck, arrays, cycle)
+        return float(state[slot]), float(struck[slot])
+
+    def _clocked(self, state: State, env: Env, outside: Around, faults: FaultArrays, words: StruckWords, limit: int,
+                 stop: int) -> int:
+        """`_advance` with memories in which words have been struck."""
+        code = _LIMIT
+        while code == _LIMIT and env[CYCLE] < limit:
+            now = int(env[CYCLE])
+            words.apply({"q": outside.q, "k": outside.k, "v": outside.v}, now)
+            code = self._advance(state, env, outside, faults, min(limit, words.next(now)), stop)
+        return code
 
     def _start(self) -> tuple[State, Env, Around]:
         env = np.zeros(ENV_SIZE, dtype=np.int64)
@@ -186,15 +262,15 @@ class SteppedFused:
         return int(advance(state, self._slots, self._own, self._shape, self._rules, env, outside, faults, self._ports,
                            limit, stop))
 
-    def _result(self, env: Env, outside: Around, code: int) -> RunResult:
+    def _result(self, env: Env, outside: Around, words: StruckWords, code: int) -> RunResult:
         count = min(int(env[COMPARED]), outside.comparisons.shape[0])
-        return RunResult(
+        return _delivered(RunResult(
             output=outside.o.copy(),
             comparisons=in_order(self.machine, comparisons_of(outside.comparisons, count)),
             alarm_cycle=int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None,
             cycles=int(env[CYCLE]),
             hang=code == _LIMIT,
-        )
+        ), words)
 
     def _acts_in(self, fault: Fault) -> int:
         """The last query tile before which a fault has done nothing yet."""

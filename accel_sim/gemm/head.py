@@ -24,6 +24,7 @@ from accel_sim.machines.gemm_layout import Product
 from accel_sim.machines.gemm_timing import GemmTiming, Phase
 from accel_sim.machines.score_bound import score_bound
 from accel_sim.numerics.rounding import quiet
+from accel_sim.words.gemm import GemmWords
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +72,11 @@ class Setting:
         """(units,): in which order comparisons of the same cycle are noted, those of a unit together."""
         order = [unit.kind for unit in self.machine.units]
         return np.array([order.index(unit) if unit in order else len(order) for unit in UNITS], np.int64)
+
+    @cached_property
+    def words(self) -> GemmWords:
+        """What stands in the SRAM when."""
+        return GemmWords(self.machine, self.timing)
 
     @cached_property
     def score_bound(self) -> float:
@@ -192,10 +198,22 @@ class Head:
 
     def fetch(self, name: str) -> None:
         """Bring the results of a product to where the vector unit reads them: s after `qk`, u after `pv`."""
+        target = self.memory.s if name == "qk" else self.memory.u
+        target[:] = self._result(name)
+
+    def _result(self, name: str) -> Floats:
+        """The sums of a product as they stand in the output memory, without checksums."""
         product = self.given.timing.products[name]
         data = wide(self.outs[name][np.ix_(product.p_places, product.q_places)])
-        target = self.memory.s if name == "qk" else self.memory.u
-        target[:] = data.T if product.turned else data
+        return data.T if product.turned else data
+
+    def tensor(self, name: str) -> Floats:
+        """A tensor as it stands in SRAM."""
+        job, memory = self.given.job, self.memory
+        if name in "su" or (name == "o" and self.given.machine.plain):
+            return self._result("pv" if name == "u" else "qk")
+        found: dict[str, Floats] = {"q": job.q, "k": job.k, "v": job.v, "p": memory.p, "o": memory.o}
+        return found[name]
 
 
 def wide(values: NDArray[Any]) -> Floats:

@@ -46,6 +46,7 @@ from accel_sim.gemm.replay_scale import Rescaled
 from accel_sim.gemm.replay_store import facts_of, keep, make_room, spacing_for
 from accel_sim.gemm.replay_types import Found, LaneFaults, OneLane, World
 from accel_sim.gemm.replay_units import array_values
+from accel_sim.gemm.replay_words import Parts, ReplayWords
 from accel_sim.gemm.tuples import LANE_SCALARS, UNITS, Judge, Lanes, Log, Rules, make_log
 from accel_sim.gemm.vector_step import FUSED
 from accel_sim.machines.gemm import PREFIXES, GemmMachine
@@ -54,6 +55,8 @@ from accel_sim.machines.gemm_schedule import ALWAYS, live
 from accel_sim.machines.gemm_timing import DRAIN, Phase
 from accel_sim.machines.inventory import Register
 from accel_sim.numerics.rounding import flip_bits, force_bits, quiet
+from accel_sim.system.program_memories import SlotMemory
+from accel_sim.words.told import WordFaults, WordOutcomes
 
 Ints = NDArray[np.int64]
 
@@ -135,6 +138,23 @@ class ReplayGemm:
         self._rows = self._rows_for(None)
         return out
 
+    def words(self, memory: SlotMemory, faults: WordFaults) -> WordOutcomes:
+        """Replay faults in the words of a memory."""
+        return self._words.outcomes(memory, faults)
+
+    @cached_property
+    def _words(self) -> ReplayWords:
+        return ReplayWords(self, Parts(self._golden.head, self._arrays, self._rule, self._codec, lambda: self._one,
+                                       self._all_back, self._untouched, self._world, self._follow_changes))
+
+    def _follow_changes(self, which: Ints, name: str, begins: Ints, ends: Ints, place: Ints, value: Any,
+                        out: Outcomes) -> None:
+        """Follow changes of a product: which, numbers of the faults."""
+        if self.machine.plain:
+            self._followed(follow_plain, which.size, which, begins, ends, place, value, self._world(out))
+        else:
+            self._followed(follow, which.size, name == "qk", which, begins, ends, place, value, self._world(out))
+
     def _rows_for(self, changed: Callable[[RowSink], None] | None) -> ChangedRows:
         """Room for the rows that faults change; any fault may change all of them."""
         return ChangedRows(changed, *self.golden.output.shape)
@@ -194,12 +214,7 @@ class ReplayGemm:
         if self._all_back:
             out.status[at[changed]] = FALL_BACK
             return
-        if self.machine.plain:
-            self._followed(follow_plain, changed.size, at[changed], begins[changed], ends[changed], changes.place,
-                           changes.value, self._world(out))
-            return
-        self._followed(follow, changed.size, name == "qk", at[changed], begins[changed], ends[changed], changes.place,
-                       changes.value, self._world(out))
+        self._follow_changes(at[changed], name, begins[changed], ends[changed], changes.place, changes.value, out)
 
     def _world(self, out: Outcomes) -> World:
         """What the kernels follow faults with, whose outcomes go to `out`."""

@@ -10,6 +10,7 @@ kernels, from the end of the phase in which it ends: the same bits, sooner.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +41,11 @@ from accel_sim.gemm.vector_step import divide_steps, fused_steps, softmax_steps
 from accel_sim.machines.gemm import GemmMachine
 from accel_sim.machines.gemm_registers import SEQUENCER
 from accel_sim.machines.gemm_timing import Phase
+from accel_sim.machines.memories import Memories
+from accel_sim.words import struck as struck_words
+from accel_sim.words.events import Events
+from accel_sim.words.plan import Element
+from accel_sim.words.story import Told, tell
 
 
 class _Run:
@@ -56,6 +62,7 @@ class _Run:
         self.cycle = 0
         self.alarm_cycle: int | None = None
         self._work: dict[str, Work] = {}
+        self.words: Events | None = None
 
     # -- the sequencer
 
@@ -110,6 +117,7 @@ class _Run:
         if name in head.sums:
             units.clear(units.encoder(name))
             source, group = head.source(name)
+            source = source if self.words is None else source.copy()
             sums = head.sums[name]
             self._work[name] = Work(source, sums, self.machine.lanes, group, -(-source.shape[0] // self.machine.lanes),
                                     sums.shape[2])
@@ -173,6 +181,36 @@ class _Run:
         else:
             encode_steps(units.encoder(name), self._work[name], rules, 0, lanes, part, begin, end)
 
+    # -- words of the SRAM
+
+    def deliver(self) -> None:
+        """Let the reads of this cycle deliver what stands in struck words: those of the program, as long as the
+        sequencer keeps to it."""
+        if self.words is not None and self.phase.start + self.local == self.cycle:
+            self.words.apply(self.cycle, self.head.tensor, self._taken_from)
+
+    def _taken_from(self, tensor: str, where: Element) -> tuple[Any, tuple[int, ...], bool]:
+        """Where the unit that works takes an element of a tensor from: array, index, whether it is written anew."""
+        name, memory, plan = self.phase.name, self.head.memory, self.given.words
+        if name == "softmax":
+            return memory.s, where, False
+        if name == "divide":
+            return memory.u, where, False
+        if name == "encode_v":
+            return self._work[name].source, where, False
+        product = plan.product_of(tensor)
+        if name in self.head.outs and tensor not in "qkpv":
+            p, q = plan.in_result(tensor, *where)
+            return self.head.outs[name], (int(product.p_places[p]), int(product.q_places[q])), True
+        along_p, k, line = plan.in_product(tensor, *where)
+        if name not in self.head.outs:
+            return self._work[name].source, (k, line), False
+        place = int((product.p_places if along_p else product.q_places)[line])
+        matrix = "a" if along_p != product.turned else "b"
+        assert self.array is not None
+        array, own = self.array.operand(matrix)
+        return array, ((place, k) if own == (matrix == "a") else (k, place)), False
+
     # -- faults and alarms
 
     def strike(self, fault: Fault) -> None:
@@ -233,7 +271,11 @@ class _Run:
     def result(self, hang: bool) -> RunResult:
         """What has come out."""
         table = self.head.log.table[:int(self.head.log.count[0])]
-        return RunResult(self.head.output(), comparisons_of(table), self.alarm_cycle, self.cycle, hang)
+        output = self.head.output()
+        if self.words is None:
+            return RunResult(output, comparisons_of(table), self.alarm_cycle, self.cycle, hang)
+        self.words.leave(output)
+        return RunResult(output, comparisons_of(table), self.alarm_cycle, self.cycle, hang, self.words.alarm)
 
 
 class SteppedGemm:
@@ -243,7 +285,6 @@ class SteppedGemm:
         self.machine, self.job = machine, job
         self.given = setting(machine, job)
         self.timing = self.given.timing
-        self.memories: tuple[Any, ...] = ()
         self._golden: Golden | None = None
 
     @property
@@ -251,13 +292,24 @@ class SteppedGemm:
         """A run still going after so many cycles is stopped and marked as a hang."""
         return watchdog_cycles(self.given)
 
-    def _checked(self, faults: Sequence[Fault]) -> list[Fault]:
-        for fault in faults:
-            try:
-                fault.check(self.machine.inventory)
-            except ValueError as error:
-                raise ConfigError(str(error)) from None
-        return sorted(faults, key=lambda fault: fault.cycle)
+    @property
+    def memories(self) -> Memories:
+        """The words of the SRAM, which faults can strike."""
+        return self.given.words.memories
+
+    def _checked(self, faults: Sequence[Fault]) -> tuple[list[Fault], Events | None]:
+        """Faults in registers in order, and those in words of the SRAM; ConfigError for one that cannot be."""
+        own = sorted((f for f in faults if f.register in self.machine.inventory), key=lambda fault: fault.cycle)
+        others = [fault for fault in faults if fault.register not in self.machine.inventory]
+        if others and self.memories.spills:
+            raise ConfigError.at(self.machine.config, *self.memories.told_of_spills)
+        for some, memories in ((own, None), (others, self.memories if others else None)):
+            for fault in some:
+                try:
+                    fault.check(self.machine.inventory, memories)
+                except ValueError as error:
+                    raise ConfigError(str(error)) from None
+        return own, Events(self.given.words, others) if others else None
 
     def run(self, faults: Sequence[Fault] = (),
             watch: Callable[[int, NDArray[np.float64]], None] | None = None) -> RunResult:
@@ -268,8 +320,9 @@ class SteppedGemm:
         ConfigError for a fault that the machine cannot have.
         """
         run = _Run(Head(self.given))
+        own, run.words = self._checked(faults)
         run.begin()
-        hang = self._go(run, self._checked(faults), watch, to_boundary=False)
+        hang = self._go(run, own, watch, to_boundary=False)
         return run.result(hang)
 
     def golden(self) -> RunResult:
@@ -294,7 +347,9 @@ class SteppedGemm:
         """Run under one fault: stepped from the phase in which it strikes to the end of that in which it ends, the rest
         by the golden kernels, unless the fault is still in a register that no phase clears."""
         golden = self._kept
-        checked = self._checked([fault])
+        checked, words = self._checked([fault])
+        if words is not None:
+            return self._inject_word(fault, words)
         number = phase_at(self.given, fault.cycle)
         if number < len(self.timing.program) and self.timing.program[number].name.endswith("_drain"):
             number -= 1  # its registers hold what the product has left in them
@@ -312,8 +367,49 @@ class SteppedGemm:
                 self._finish(run)
         return Injection(fault, before, after, run.result(hang))
 
+    def _inject_word(self, fault: Fault, words: Events) -> Injection:
+        """The same in a word of the SRAM: stepped from the phase in which it is read first to that in which it is read
+        last."""
+        golden = self._kept
+        before, after = struck_words.struck_value(self.given.words, fault, self._standing(fault))
+        number = phase_at(self.given, words.first)
+        if number >= len(self.timing.program):
+            result = replace(golden.result, output=golden.result.output.copy())
+            words.leave(result.output)
+            return Injection(fault, before, after, replace(result, memory_alarm_cycle=words.alarm))
+        run = self._before(number, golden, words)
+        hang = False
+        while not run.done and not hang:
+            hang = self._go(run, [], None, to_boundary=True)
+            words.restore()
+            if words.settled(run.cycle) and not run.done and self._clean(run):
+                run.note_alarm(True)
+                self._finish(run)
+        return Injection(fault, before, after, run.result(hang))
+
+    def _tensor(self, fault: Fault) -> NDArray[np.float64]:
+        """The fault-free tensor whose memory a fault strikes."""
+        return self._kept.head.tensor(self.memories[fault.register].tensor)
+
+    def _standing(self, fault: Fault) -> NDArray[np.float64]:
+        """The same as it stands at the start of the fault's cycle: sums between folds may not be what they come to."""
+        number, tensor = phase_at(self.given, fault.cycle), self.memories[fault.register].tensor
+        product = self.given.words.product_of(tensor)
+        if not self.given.words.is_result(tensor) or number != self.timing.by_name[product.name].number:
+            return self._tensor(fault)
+        run = self._before(number, self._kept)
+        while run.cycle < fault.cycle:
+            run.advance(min(fault.cycle - run.cycle, run.phase.cycles - run.local))
+        return run.head.tensor(tensor)
+
+    def word(self, fault: Fault) -> Told:
+        """What becomes of a struck word of the SRAM."""
+        return tell(self.given.words, fault, self._standing(fault))
+
     def live(self, fault: Fault) -> bool:
         """Whether the struck element may be read again before it is written: where not, the fault changes nothing."""
+        if fault.register not in self.machine.inventory:
+            return struck_words.live(self.given.words, fault)
         register = self.machine.inventory[fault.register]
         return self.machine.occupant(self.timing, register, fault.index, fault.cycle) is not None
 
@@ -325,7 +421,7 @@ class SteppedGemm:
         arrays = Units(self.given).arrays
         return {name: arrays[name].tobytes() for name in CONFIGURATION}
 
-    def _before(self, number: int, golden: Golden) -> _Run:
+    def _before(self, number: int, golden: Golden, words: Events | None = None) -> _Run:
         """The fault-free run as phase `number` begins."""
         head = Head(self.given)
         head.copy_until(number, golden.head)
@@ -333,6 +429,7 @@ class SteppedGemm:
         head.log.table[:count] = golden.table[:count]
         head.log.count[0] = count
         run = _Run(head)
+        run.words = words
         run.cycle = self.timing.program[number].start
         run.enter(number)
         verdict = judge(golden.table[:count], self.given.policies)
@@ -399,6 +496,9 @@ class SteppedGemm:
             room = min(run.phase.cycles - run.local, self.watchdog_cycles - now)
             if waiting:
                 room = min(room, waiting[0].cycle - now)
+            if run.words is not None:
+                run.deliver()
+                room = min(room, run.words.next(now) - now)
             run.advance(1 if acting or watch is not None else room)
         run.note_alarm(True)
         return False

@@ -16,7 +16,6 @@ from accel_sim.numerics.formats import FORMATS, Format, Subnormals
 
 if TYPE_CHECKING:
     from accel_sim.config import Config
-    from accel_sim.machines.memories import Memories
     from accel_sim.machines.operators import Activity
 
 
@@ -122,13 +121,6 @@ class Machine(ABC):
     def utilisation(self, timing: Any, cycles: int) -> float:
         """Useful multiply-accumulates over those that the machine had time for in so many cycles; see `useful`. Masked
         pairs count as useful, work done again does not."""
-
-    @property
-    def memories(self) -> Memories:
-        """The words of that SRAM, where faults can strike them; none unless a machine says so."""
-        from accel_sim.machines.memories import Memories
-
-        return Memories((), False)
 
     @abstractmethod
     def streamed_bytes(self, timing: Any) -> dict[str, int]:

@@ -45,7 +45,7 @@ class Memory:
     """
 
     tensor: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     format: Format
     stored: Format
     word_elements: int
@@ -118,10 +118,19 @@ class Memory:
 
 @dataclass(frozen=True)
 class Memories:
-    """All memories of one machine. `resident`: K and V have a bank for every tile and keep them all head long."""
+    """All memories of one machine. `resident`: K and V have a bank for every tile and keep them all head long. spills:
+    tensors that leave the chip in between, whose words are not followed."""
 
     memories: tuple[Memory, ...]
     resident: bool
+    spills: tuple[str, ...] = ()
+
+    @property
+    def told_of_spills(self) -> tuple[str, str]:
+        """(key, message) of what there is to say about them."""
+        tensor = self.spills[0]
+        return f"memory.sram_kib.{tensor}", (f"with so little SRAM, tiles of {tensor} spill off the chip, where faults "
+                                             "in SRAM words cannot follow them: leave it null, or strike registers")
 
     def __iter__(self) -> Iterator[Memory]:
         return iter(self.memories)
@@ -158,6 +167,11 @@ def memories(machine: LanesMachine) -> Memories:
         return Memory(tensor, shape, machine.formats[role], formats[role], elements, memory.ecc)
 
     return Memories(tuple(of(tensor) for tensor in TENSORS), memory.kv_resident)
+
+
+def lanes_memories(machine: LanesMachine, timing: Timing) -> Memories:
+    """The same, whatever the machine is used for."""
+    return memories(machine)
 
 
 def lanes_srams(machine: LanesMachine, timing: Timing) -> tuple[Sram, ...]:

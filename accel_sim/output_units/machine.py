@@ -11,7 +11,6 @@ from accel_sim.engines.result import RunResult
 from accel_sim.machines.counting import frequent_of
 from accel_sim.machines.inventory import Inventory, Register
 from accel_sim.machines.machine import Machine, Occupant
-from accel_sim.machines.memories import Memories
 from accel_sim.machines.operators import Activity, Operator
 from accel_sim.output_units.job import LoadedUnit, load_units
 from accel_sim.output_units.judge import DRAIN, judged
@@ -114,11 +113,6 @@ class OutputMachine(Machine):
         """The sections of the machine's own units and of those on its output buffer, in the config's order."""
         mine = [*self.bare.units, *(unit.settings for unit in self.output_units)]
         return tuple(section for section in self.config.checker.units if section in mine)
-
-    @property
-    def memories(self) -> Memories:
-        """The machine's."""
-        return self.bare.memories
 
     def load(self, job: Job) -> tuple[LoadedUnit, ...]:
         """The units with a head in sight."""
