@@ -76,6 +76,7 @@ UNITS = [
     [{"kind": "fused_output", "threshold": {"kind": "absolute", "value": 0.1}},
      {"kind": "invariants", "threshold": {"kind": "absolute", "value": 0.1}}],
     [{"kind": "fused_output", "threshold": {"kind": "absolute", "value": 0.1}}, {"kind": "parity", "parts": ["machine"]}],
+    [{"kind": "score_rowsum", "threshold": {"kind": "absolute", "value": 1e-3}}],
 ]  # fmt: skip
 
 
@@ -117,8 +118,10 @@ def test_words_stored_more_narrowly_than_they_are_computed_with():
 
 
 def test_reads_are_those_of_the_scratchpad_port():
-    """Elements that are all different show in `feed` which of them was read in the cycle before."""
-    assembly = assembled("tiny-fused", {"workload.queries": 7, "workload.keys": 10, "architecture.max_keys": 64})
+    """Elements that are all different show in `feed`, and queries in `rowsum_query`, which of them was read in the cycle
+    before."""
+    assembly = assembled("tiny-fused", {"workload.queries": 7, "workload.keys": 10, "architecture.max_keys": 64,
+                                        "checker.units": ["score_rowsum"]})
     machine, given = assembly.machine, assembly.job(assembly.workload.heads[0])
     fresh = np.arange(1.0, 1.0 + given.q.size + 2 * given.k.size)
     q, k, v = np.split(fresh, [given.q.size, given.q.size + given.k.size])
@@ -131,6 +134,9 @@ def test_reads_are_those_of_the_scratchpad_port():
     def watch(cycle, state):
         if state[at["feed_sel"]] in (FEED_Q, FEED_K, FEED_V):
             for value in state[at["feed"]:at["feed"] + N]:
+                seen.setdefault(float(value), []).append(cycle - 1)
+        if state[at["rowsum_valid"]]:
+            for value in state[at["rowsum_query"]:at["rowsum_query"] + N]:
                 seen.setdefault(float(value), []).append(cycle - 1)
         if state[at["out_valid"]] and state[at["out_dim"]] < N:
             outs[int(state[at["out_tile"]]), int(state[at["out_dim"]])] = cycle
