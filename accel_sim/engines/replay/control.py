@@ -181,7 +181,7 @@ def _with_counters(engine: ReplayEngine, watchdog: int, swap_now: int, lane_now:
             return None  # or is about to
         live = (loaded <= allowed) & (loaded < t.n_queries)
         drained = teller.queries(loaded[live], lanes[live])
-        if started >= t.blocks:
+        if live.any() and started >= t.blocks:
             drained = block_beyond(engine, started, drained)
         started += 1
         first += t.lanes
