@@ -3,10 +3,10 @@
 `ReplayGemm` runs the fault-free head once by the golden kernels. A fault in the array becomes the changes that
 `accel_sim.arrays.replay` finds in its product; one in a lane of the vector unit, a struck run of that lane's block;
 both are followed from there by `replay_kernel`. A fault in the edge of a product runs that edge for the few cycles in
-which it holds what was struck; one in `scale`, the golden kernels from there on (`replay_scale`). Faults in the
-sequencer, in `scale` where the softmax is watched, in `softmax_bound`, in the sums of the fused check, in the
-`…_valid` of columns (it makes the unit judge what an earlier fold has left), and stuck bits that last, are handed back:
-the stepped engine runs the phase that they strike in.
+which it holds what was struck; one in `scale` or `softmax_bound`, the golden kernels from there on (`replay_softmax`).
+Faults in the sequencer, in the sums of the fused check, in the `…_valid` of columns (it makes the unit judge what an
+earlier fold has left), and stuck bits that last, are handed back: the stepped engine runs the phase that they strike
+in.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from accel_sim.gemm.replay_encoder import (
 )
 from accel_sim.gemm.replay_kernel import follow, follow_lanes
 from accel_sim.gemm.replay_plain import follow_plain
-from accel_sim.gemm.replay_scale import Rescaled
+from accel_sim.gemm.replay_softmax import SoftmaxAgain
 from accel_sim.gemm.replay_store import facts_of, keep, make_room, spacing_for
 from accel_sim.gemm.replay_types import Found, LaneFaults, OneLane, World
 from accel_sim.gemm.replay_units import array_values
@@ -242,9 +242,9 @@ class ReplayGemm:
         _, field = self._edge_fields.get(name, (None, ""))
         if name in Lanes._fields and name not in LANE_SCALARS:
             self._in_lanes(register, at, element, cycles, ops, masks, out)
-        elif name == "scale" and self.machine.softmax is None:
+        elif name in LANE_SCALARS:
             for i in at:
-                self._in_scale(register, int(i), int(cycles[i]), int(ops[i]), masks[i], out)
+                self._in_configuration(register, int(i), int(cycles[i]), int(ops[i]), masks[i], out)
         elif prefix in ("gemm", "rowsum", "fused") and what in ("in", "acc", "word") and not self._all_back:
             self._in_encoders(register, at, element, cycles, ops, masks, out)
         elif self.golden.alarm_cycle is not None:
@@ -290,17 +290,19 @@ class ReplayGemm:
         self._followed(follow_lanes, at.size, faults, self._one, self._world(out), out.old_value, out.new_value)
 
     @cached_property
-    def _rescaled(self) -> Rescaled:
-        return Rescaled(self._golden)
+    def _softmax_again(self) -> SoftmaxAgain:
+        return SoftmaxAgain(self._golden)
 
-    def _in_scale(self, register: Register, i: int, cycle: int, op: int, mask: Any, out: Outcomes) -> None:
-        """A fault in the factor of all scores, before the last of them has been scaled."""
-        old = self.job.scale
+    def _in_configuration(self, register: Register, i: int, cycle: int, op: int, mask: Any, out: Outcomes) -> None:
+        """A fault in the factor or the bound of all scores, before the end of the softmax."""
+        again = self._softmax_again
+        of_scale = register.name == "scale"
+        old = again.scale if of_scale else again.bound
         new = out.new_value[i] = _struck(register, old, op, mask)
         out.old_value[i] = old
         if np.float64(old).view(np.int64) == np.float64(new).view(np.int64):
             return
-        table, output = self._rescaled.run(cycle, new)
+        table, output = again.run(cycle, new if of_scale else again.scale, again.bound if of_scale else new)
         golden = self.golden.output
         differ = np.flatnonzero((output.view(np.int64) != golden.view(np.int64)).any(axis=1))
         measured = compare_rows(golden, output, self._codec, 0.0)

@@ -8,7 +8,15 @@ import pytest
 from accel_sim.faults.fault import Fault
 from accel_sim.gemm.replay import ReplayGemm
 from gemm.compare import arguments, differences
-from gemm.draw import fused_unit, gemm_unit, job_for, machine_with, random_case, random_fault
+from gemm.draw import (
+    fused_unit,
+    gemm_unit,
+    job_for,
+    machine_with,
+    random_case,
+    random_fault,
+    softmax_unit,
+)
 
 SMALL = {"operand": "fp8_e5m2", "score": "bf16", "exp": "bf16", "state": "bf16", "output": "bf16", "checker": "bf16"}
 
@@ -81,6 +89,18 @@ def test_the_scale_and_the_encoder_of_the_fused_check_are_never_handed_back(flow
         register = machine.inventory[name]
         faults += [Fault(int(rng.integers(program["encode_v"].end)), name, (int(rng.integers(register.size)),),
                          int(rng.integers(register.width_bits))) for _ in range(150)]
+    found, back = differences(machine, job, faults)
+    assert not found, found[:5]
+    assert back == 0
+
+
+@pytest.mark.parametrize("flow", ["os", "is"])
+def test_what_a_watched_softmax_is_configured_with_is_never_handed_back(flow: str) -> None:
+    machine = machine_with((fused_unit(), softmax_unit()), rows=4, cols=3, dataflow=flow)
+    job = job_for(machine, 7, 8, np.random.default_rng(1), {"fused_output": 0.1, "softmax_invariants": 0.01}, causal=True)
+    rng, end = np.random.default_rng(2), machine.timing(7, 8).by_name["softmax"].end
+    faults = [Fault(cycle, name, (), int(rng.integers(machine.inventory[name].width_bits)))
+              for cycle in range(end) for name in ("scale", "softmax_bound")]
     found, back = differences(machine, job, faults)
     assert not found, found[:5]
     assert back == 0
