@@ -172,19 +172,24 @@ def _word(engine: Any, memory: Memory, fault: Fault, faulty: RunResult) -> tuple
     return holds, WordStory(memory, read if read >= 0 else None, decoder, faulty.memory_alarm_cycle)
 
 
+_SLOT = {"q": "queries", "k": "keys", "v": "values", "s": "scores", "p": "weights", "u": "undivided outputs",
+         "o": "outputs"}
+_SLOT_PLAIN = {"q": "A", "k": "B", "o": "the product"}
+
+
 def _slot_word(told: Told, memory: SlotMemory, fault: Fault, faulty: RunResult) -> tuple[Occupant | None, WordStory]:
     """The same of a word in a slot."""
     holds = None
     if told.read_cycle is not None:
-        whats = {"q": "queries", "k": "keys", "v": "values", "s": "scores", "p": "weights", "u": "undivided outputs",
-                 "o": "outputs"}
-        in_data = fault.bit < memory.word_bits and told.where is not None
-        what = f"word of {whats[memory.tensor]}"
+        what = f"word of {_SLOT_PLAIN[memory.tensor] if memory.plain else _SLOT[memory.tensor]}"
         row, col = told.where if told.where is not None else (None, None)
-        query, key = (row, None) if memory.tensor in "qspuo" else (None, row)
-        dim = None if memory.tensor in "sp" else col
-        holds = Occupant(what if in_data else f"check bits of a {what}", query, col if memory.tensor in "sp" else key,
-                         dim if in_data else None)
+        if fault.bit >= memory.word_bits:
+            what, col = f"check bits of a {what}", None
+        if memory.tensor in "sp" or (memory.plain and memory.tensor == "o"):
+            holds = Occupant(what, row, col)
+        else:
+            by_key = memory.tensor in "kv"
+            holds = Occupant(what, None if by_key else row, row if by_key else None, col)
     return holds, WordStory(memory, told.read_cycle, told.decoder, faulty.memory_alarm_cycle)
 
 

@@ -120,11 +120,16 @@ def struck(pattern: int, mask: int, kind: str) -> int:
     return pattern | mask if kind == "stuck1" else pattern ^ mask
 
 
+def acts(word: Word, fault: Fault, stands: int) -> bool:
+    """Whether a fault acts on what stands in a word from cycle `stands` on: not once the run is over."""
+    return max(fault.cycle, stands) < min(fault.end, word.plan.timing.head_cycles)
+
+
 def states(word: Word, stands: int, faults: Sequence[Fault], written: int) -> Iterator[tuple[int, int, int]]:
     """(cycle, data, check) of a word from each cycle on in which a fault changes it. Faults of one cycle act in the
     list's order; a stuck bit is forced in every cycle of its interval."""
     data, check = written, word.check(written)
-    begins = {max(f.cycle, stands) for f in faults if max(f.cycle, stands) < f.end}
+    begins = {max(f.cycle, stands) for f in faults if acts(word, f, stands)}
     again = {cycle + 1 for cycle in begins}  # a stuck bit that a later flip has moved
     for cycle in sorted(begins | again):
         for fault in faults:
@@ -142,7 +147,7 @@ def struck_reads(word: Word, spell: Spell, faults: Sequence[Fault]) -> Iterator[
         if cycle < first:
             continue
         fresh = word.fresh(spell, cycle)
-        if any(max(f.cycle, fresh) < f.end and max(f.cycle, fresh) <= cycle for f in faults):
+        if any(acts(word, f, fresh) and max(f.cycle, fresh) <= cycle for f in faults):
             yield cycle, elements, fresh
 
 
