@@ -1,7 +1,7 @@
 """Faults in SRAM words of the `fused` machine, replayed: what the wrong elements do that `accel_sim.words.told` finds.
 
 A wrong element of Q, K or V makes the queries that take it others, from the tile or block on in which they first do
-(`words_kernel`); one of O is delivered as it is. With a check unit that looks at more than outputs, a wrong element
+(`words_kernel`); one of O is delivered as it is. With a check unit of which that kernel does not know, a wrong element
 that is taken once is a flip in `feed`, where it stands in the cycle after the read, and others are run.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WHICH = {"q": QUERIES, "k": KEYS, "v": VALUES}
 
-PLAIN = {"fused_output"}
+KNOWN = {"fused_output", "softmax_invariants"}
 """Check units of which `words_kernel` knows all that they see."""
 
 
@@ -56,7 +56,7 @@ class ReplayWords:
         n, width = engine.machine.size, engine.machine.size + engine.machine.columns
         blocks = engine.timing.query_tiles
         self._room = WordRoom(np.zeros((n, width)), np.zeros(n), np.zeros((blocks, width)), np.zeros(blocks, np.uint8))
-        self._plain = {unit.kind for unit in engine.machine.units} <= PLAIN
+        self._known = {unit.kind for unit in engine.machine.units} <= KNOWN
 
     def outcomes(self, memory: SlotMemory, faults: WordFaults) -> WordOutcomes:
         """What faults in one memory do; cycles are the machine's."""
@@ -69,7 +69,7 @@ class ReplayWords:
         out = self.parts.untouched(len(faults.slot))
         if memory.tensor == "o":
             leave(told, self.engine.golden.output, self.parts.codec, out)
-        elif self._plain:
+        elif self._known:
             self._again(tables, told, out)
         else:
             out = self._fed(tables, told, out)

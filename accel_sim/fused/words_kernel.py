@@ -25,7 +25,9 @@ from accel_sim.fused.column import (
     weights,
 )
 from accel_sim.fused.golden import compared, sum_block
-from accel_sim.fused.reach import after_tile, note_row, same
+from accel_sim.fused.reach import after_tile, golden_end, note_residual, note_row, same
+from accel_sim.fused.watched import BEYOND, SCORES, SO_FAR, TILES, key_watched, read_again, rest_watched
+from accel_sim.machines.fused import WATCH_SCORE
 from accel_sim.numerics.arithmetic import move
 from accel_sim.numerics.jit import inner, kernel
 
@@ -100,6 +102,26 @@ def end_fault(i: Any, x: Any, n: Any, f: Any, cmp: Any, room: Any, w: Any, out: 
 
 
 @inner
+def watched_tile(query: Any, tile: Any, excess: Any, copy: Any, new: Any, s: Any, beyond: Any, x: Any, n: Any,
+                 f: Any) -> Any:
+    """(excess, copy, new) of the invariants' unit after a tile with scores s; beyond: that of a key that does not
+    exist."""
+    y = x.watched
+    for j in range(n):
+        key = tile * n + j
+        masked = key >= x.allowed[query] or key < x.first[query]
+        score = s[j] if j < s.shape[0] else beyond
+        excess, copy, new = key_watched(excess, copy, new, score, masked, y.table[query, SCORES], y.what, f)
+    return excess, copy, new
+
+
+@inner
+def excess_before(query: Any, tile: Any, x: Any) -> Any:
+    """The largest violation of a query before a tile."""
+    return x.watched.table[query, TILES + 2 * (tile - 1) + SO_FAR] if tile > 0 else 0.0
+
+
+@inner
 def query_again(query: Any, low: Any, high: Any, wrong: Any, x: Any, n: Any, t: Any, f: Any, w: Any) -> Any:
     """A query with its own wrong elements, from the first key tile that takes one of them."""
     begin = x.delta.shape[1]
@@ -108,6 +130,9 @@ def query_again(query: Any, low: Any, high: Any, wrong: Any, x: Any, n: Any, t: 
             begin = min(begin, wrong.since[e])
     new = x.new_max[query, begin - 1] if begin > 0 else -np.inf
     old = new
+    what, copy, worst = x.watched.what, new, 0.0
+    if what != 0:
+        worst = excess_before(query, begin, x)
     before = max(0, begin - 1)
     l = x.l[query, before]  # noqa: E741
     move(w.o, x.o[query, before])
@@ -120,6 +145,11 @@ def query_again(query: Any, low: Any, high: Any, wrong: Any, x: Any, n: Any, t: 
         scores(w.all_scores, w.q, x.k_t, first, last, f)
         s, p = w.all_scores[first:last], w.p[:last - first]
         start, allowed = x.first[query] - first, x.allowed[query] - first
+        if what != 0:
+            beyond = 0.0
+            for r in range(n - 1, -1, -1):
+                beyond = one_step(w.q[r], 0.0, beyond, f)
+            worst, copy, _ = watched_tile(query, at, worst, copy, new, s, beyond, x, n, f)
         new = row_maximum(new, s, start, allowed, f)
         weights(p, s, negative(new, f), start, allowed, t, f)
         a = correction(difference(old, new, f), t, f)
@@ -131,7 +161,12 @@ def query_again(query: Any, low: Any, high: Any, wrong: Any, x: Any, n: Any, t: 
         accumulate_row(w.o, a, w.arrive, at == 0, f)
     column = query % n
     normalise(w.rows[column], w.o, reciprocal(l, f), f)
-    return note_row(query, column, x, w)
+    status = note_row(query, column, x, w)
+    if what != 0:
+        w.value[2] = l
+        worst = read_again(worst, copy, new, what, f)
+        status = max(status, note_residual(query, worst, x.allowed[query] > 0, x, f, w))
+    return status
 
 
 @inner
@@ -141,11 +176,13 @@ def with_keys(query: Any, tile: Any, block: Any, low: Any, high: Any, wrong: Any
     first, last = tile * n, min(x.s.shape[1], tile * n + n)
     s, p = w.s[:last - first], w.p[:last - first]
     move(s, x.s[query, first:last])
+    what = x.watched.what
     different = False
+    passing = False
     for e in range(low, high):
         key = wrong.row[e]
         seen = x.first[query] <= key < x.allowed[query]
-        if not seen or not is_first(e, low, wrong.row):
+        if not (seen or what & WATCH_SCORE) or not is_first(e, low, wrong.row):
             continue
         for r in range(n):
             room.key[r] = x.k_t[r, key]
@@ -155,17 +192,29 @@ def with_keys(query: Any, tile: Any, block: Any, low: Any, high: Any, wrong: Any
         total = 0.0
         for r in range(n - 1, -1, -1):
             total = one_step(x.q[query, r], room.key[r], total, f)
-        different = different or not same(total, x.s[query, key])
+        changed = not same(total, x.s[query, key])
+        different = different or (seen and changed)
+        passing = passing or changed
         s[key - first] = total
-    if not different:
+    if not different and not passing:
         return MASKED
+    status = MASKED
     before = x.new_max[query, tile - 1] if tile > 0 else -np.inf
-    start, allowed = x.first[query] - first, x.allowed[query] - first
-    new = row_maximum(before, s, start, allowed, f)
-    weights(p, s, negative(new, f), start, allowed, t, f)
-    products(w.scores, p, x.v[first:last], f)
-    return after_tile(query, query % n, tile, difference(before, new, f), sum_of_weights(p, f), ALL_DIMENSIONS, new,
-                      new, x, n, t, f, w)
+    golden_end(query, x, w)
+    if what != 0:
+        worst, copy, last_new = watched_tile(query, tile, excess_before(query, tile, x), before, before, s,
+                                             x.watched.table[query, BEYOND], x, n, f)
+        room.key[0] = rest_watched(query, tile + 1, worst, copy, last_new, x, n, f)
+    if different:
+        start, allowed = x.first[query] - first, x.allowed[query] - first
+        new = row_maximum(before, s, start, allowed, f)
+        weights(p, s, negative(new, f), start, allowed, t, f)
+        products(w.scores, p, x.v[first:last], f)
+        status = after_tile(query, query % n, tile, difference(before, new, f), sum_of_weights(p, f), ALL_DIMENSIONS,
+                            new, new, x, n, t, f, w)
+    if what != 0:
+        status = max(status, note_residual(query, room.key[0], x.allowed[query] > 0, x, f, w))
+    return status
 
 
 @inner
@@ -244,5 +293,5 @@ def replay_words(which: int, order: Any, wrong: Any, checked: bool, x: Any, n: i
                     touched = status
                     end_block(i, block, checked, x, n, f, codec, room, w, out)
         out.status[i] = touched
-        if touched == CHANGED and checked:
+        if touched == CHANGED and (checked or x.watched.what != 0):
             end_fault(i, x, n, f, cmp, room, w, out)

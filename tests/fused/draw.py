@@ -18,6 +18,7 @@ from accel_sim.config.checker import (
 )
 from accel_sim.config.faults import Faults
 from accel_sim.config.fused import FusedArchitecture, FusedFormats
+from accel_sim.config.memory import Memory
 from accel_sim.engines.job import Job
 from accel_sim.engines.replay.types import FALL_BACK, Outcomes
 from accel_sim.engines.result import RunResult
@@ -58,7 +59,7 @@ def machine(size: int, columns: int = 1, granularity: str = "head", relative: bo
     if rowsum is not None:
         units.insert(0, ScoreRowsumUnit(threshold=rowsum))
     config = SimpleNamespace(architecture=FusedArchitecture(head_dim=size, **architecture),
-                             checker=SimpleNamespace(units=tuple(units)), faults=Faults())
+                             checker=SimpleNamespace(units=tuple(units)), faults=Faults(), memory=Memory())
     return FusedMachine(config)
 
 

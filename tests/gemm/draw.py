@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from accel_sim.config.gemm import GemmArchitecture
+from accel_sim.config.memory import Memory
 from accel_sim.engines.job import Job
 from accel_sim.faults.fault import Fault
 from accel_sim.machines.gemm import GemmMachine
@@ -28,7 +29,7 @@ def machine_with(units: tuple[Any, ...] = (), **options: Any) -> GemmMachine:
     sizes = {"rows": 3, "cols": 4, "head_dim": 5, "vector_lanes": 3, "max_keys": 64, "max_queries": 64}
     architecture = GemmArchitecture.model_validate({**sizes, **options})
     config: Any = SimpleNamespace(architecture=architecture, checker=SimpleNamespace(units=units),
-                                  faults=SimpleNamespace(register_format=None))
+                                  faults=SimpleNamespace(register_format=None), memory=Memory())
     return GemmMachine(config)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from accel_sim.config.gemm import GemmArchitecture
+from accel_sim.config.memory import Memory
 from accel_sim.engines.job import Job, make_job
 from accel_sim.machines.gemm import GemmMachine
 from gemm.draw import FORMATS, gemm_unit, operands, with_policies
@@ -18,7 +19,7 @@ def plain_machine(k: int, units: tuple[Any, ...] = (), **options: Any) -> GemmMa
     sizes = {"rows": 3, "cols": 4, "vector_lanes": 3, "max_keys": 64, "max_queries": 64}
     config: Any = SimpleNamespace(architecture=GemmArchitecture.model_validate({**sizes, **options}),
                                   checker=SimpleNamespace(units=units), faults=SimpleNamespace(register_format=None),
-                                  workload=SimpleNamespace(kind="gemm", k=k))
+                                  workload=SimpleNamespace(kind="gemm", k=k), memory=Memory())
     return GemmMachine(config)
 
 

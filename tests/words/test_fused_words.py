@@ -106,6 +106,16 @@ def test_records_are_those_of_the_stepped_engine_on_any_machine(seed):
     assert alarms[2] and by[0] and by[1]
 
 
+def test_beside_a_unit_that_replay_does_not_know_wrong_words_are_flips_in_registers_or_run(monkeypatch):
+    """A word that is read once goes into `feed`, whatever looks at what comes of it; others are left to be run."""
+    monkeypatch.setattr("accel_sim.fused.replay_words.KNOWN", {"fused_output"})
+    for sizes in ({"workload.keys": 14}, {"memory.kv_resident": True}):
+        assembly = assembled("tiny-fused", ALL_KINDS, sizes, {
+            "checker.units": UNITS[2], "workload.queries": 7, "architecture.max_keys": 64, "memory.ecc": "parity"})
+        records = same_records(assembly, 300)
+        assert len(np.unique(records["outcome"])) >= 2
+
+
 def test_words_stored_more_narrowly_than_they_are_computed_with():
     stored = {"operand": "bf16", "output": "fp16"}
     assembly = assembled("tiny-fused", ALL_KINDS, {"architecture.formats": {"operand": "fp32"}, "memory.ecc": "parity",
