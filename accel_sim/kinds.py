@@ -70,6 +70,7 @@ KINDS: dict[str, Kind] = {
         golden="accel_sim.gemm.golden:golden",
         stepped="accel_sim.gemm.stepped:SteppedGemm",
         replay="accel_sim.gemm.replay:ReplayGemm",
+        bounds="accel_sim.checkers.bound_arrays:gemm_bounds",
         **PROGRAM,
     ),
     "fused": Kind(
@@ -77,6 +78,7 @@ KINDS: dict[str, Kind] = {
         golden="accel_sim.fused.golden:golden_run",
         stepped="accel_sim.fused.stepped:SteppedFused",
         replay="accel_sim.fused.replay:FusedReplay",
+        bounds="accel_sim.checkers.bound_arrays:fused_bounds",
         **PROGRAM,
     ),
 }

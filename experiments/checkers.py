@@ -71,6 +71,7 @@ def rows() -> Iterator[Row]:
             rowsum = {"kind": "score_rowsum", "columns": 2, "threshold": CALIBRATED}
             yield Row(config, "score_rowsum, 2 columns", [rowsum])
             yield Row(config, "softmax_invariants", [SOFTMAX])
+            yield Row(config, "invariants", [{"kind": "invariants"}])
         if config == "lanes-d32":
             rowsum = {"kind": "score_rowsum", "threshold": CALIBRATED}
             yield Row(config, "fused_output, a block", [fused_output(granularity="query_block")])
@@ -85,6 +86,7 @@ def rows() -> Iterator[Row]:
             softmax = {**SOFTMAX, "which": ["sum", "max", "score"]}
             yield Row(config, "score_rowsum", [rowsum])
             yield Row(config, "softmax_invariants", [softmax])
+            yield Row(config, "invariants", [{"kind": "invariants"}])
             yield Row(config, "fused_output, 2 columns + score_rowsum + softmax_invariants",
                       [fused_output(columns=2), rowsum, softmax])
         for kind in ("parity", "secded", "dmr", "tmr"):

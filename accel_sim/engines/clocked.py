@@ -17,7 +17,7 @@ import numpy as np
 
 from accel_sim.engines.clock import Clock
 from accel_sim.engines.job import Job
-from accel_sim.engines.replay.types import Outcomes
+from accel_sim.engines.replay.types import Outcomes, RowSink
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import Fault
@@ -86,7 +86,7 @@ class ClockedStepped:
 
 
 class ClockedReplay:
-    """A replay engine on the clock, with what campaigns ask of one."""
+    """A replay engine on the clock, with what campaigns ask of one. gives_rows: the engine's."""
 
     def __init__(self, engine: Any, machine: Any, job: Job) -> None:
         self.engine, self.machine, self.job = engine, machine, job
@@ -95,6 +95,7 @@ class ClockedReplay:
         self.clock = step_clock(self.timing, job)
         self.golden = on_clock(engine.golden, self.clock)
         self.golden_square: float = engine.golden_square
+        self.gives_rows: bool = engine.gives_rows
 
     @cached_property
     def machine_cycles(self) -> np.ndarray:
@@ -108,10 +109,11 @@ class ClockedReplay:
         return np.array([self.clock.visible(int(c)) for c in cycles], dtype=np.int64)
 
     def outcomes(self, slots: np.ndarray, cycles: np.ndarray, last_cycles: np.ndarray, ops: np.ndarray,
-                 masks: np.ndarray, arith: np.ndarray, stored: np.ndarray) -> Outcomes:
+                 masks: np.ndarray, arith: np.ndarray, stored: np.ndarray,
+                 changed: Callable[[RowSink], None] | None = None) -> Outcomes:
         """As `accel_sim.engines.replay.engine.ReplayEngine.outcomes`."""
         first, last = self.machine_cycles[cycles], self.machine_cycles[last_cycles]
-        out: Outcomes = self.engine.outcomes(slots, first, last, ops, masks, arith, stored)
+        out: Outcomes = self.engine.outcomes(slots, first, last, ops, masks, arith, stored, changed)
         alarm = out.alarm_cycle
         raised = self._visible[np.clip(alarm, 0, len(self._visible) - 1)]
         before = self.engine.golden.alarm_cycle

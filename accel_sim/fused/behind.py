@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel_sim.engines.judgement import over
+from accel_sim.engines.replay.rows import keep_element, keep_row
 from accel_sim.engines.replay.types import CHANGED, MASKED
 from accel_sim.faults.outcome import add_rows, compare_values
 from accel_sim.fused.golden import compared, root_of, sum_block
@@ -86,8 +87,12 @@ def measure(i: Any, block: Any, x: Any, n: Any, codec: Any, w: Any, out: Any) ->
             out.max_ulp[i] = max(out.max_ulp[i], ulp)
             out.nonfinite[i] += lost
             out.rows[i] += 1
+            keep_element(i, query, x.out[query], dim, w.rows[c, dim], w.sink)
             continue
+        before = out.rows[i]
         add_rows(i, x.out[query:query + 1, :n], w.rows[c:c + 1, :n], codec, out)
+        if out.rows[i] > before:
+            keep_row(i, query, w.rows[c], w.sink)
     out.differs[i] = out.rows[i] > 0
 
 
@@ -158,6 +163,7 @@ def conclude_element(i: Any, block: Any, column: Any, dim: Any, k: Any, checked:
         _, delta, ulp, lost = compare_values(golden, after, codec)
         out.square[i], out.max_abs[i], out.max_ulp[i] = delta * delta, abs(delta), ulp
         out.nonfinite[i], out.rows[i], out.differs[i] = lost, 1, True
+        keep_element(i, query, x.out[query], dim, after, w.sink)
     if checked:
         live = min(n, x.out.shape[0] - block * n)
         for t in range(x.out.shape[1]):
@@ -368,6 +374,7 @@ def tell(i: Any, touched: Any, rejoined: Any, skipped: Any, n: Any, clock: Any, 
                 different = True
         if different and not beyond:
             add_rows(i, x.out[q:q + 1, :n], rear.o[q:q + 1], codec, out)
+            keep_row(i, q, rear.o[q], w.sink)
             status = CHANGED
         if different:
             for t in range(n):

@@ -76,7 +76,8 @@ def shape(machine: FusedMachine, n_queries: int, n_keys: int) -> Shape:
 
 def allowed_keys(job: Any) -> NDArray[np.int64]:
     """(Nq,): how many keys, from the first, each query may attend to."""
-    return np.clip(np.asarray(job.bound, dtype=np.int64) + 1, 0, job.k.shape[0])
+    allowed: NDArray[np.int64] = np.clip(np.asarray(job.bound, dtype=np.int64) + 1, 0, job.k.shape[0])
+    return allowed
 
 
 def first_keys(machine: FusedMachine, job: Any) -> NDArray[np.int64]:

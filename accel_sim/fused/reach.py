@@ -54,13 +54,14 @@ from accel_sim.numerics.rounding import quiet
 
 
 class Scratch(NamedTuple):
-    """Room of one fault, all float64 but changed, summed and only.
+    """Room of one fault, all float64 but changed, summed, only and sink.
 
     w: a wave state. changed (N,) uint8, rows (N, N + C): the block's changed queries; only (1,) int64: the only
     dimension of them that is changed (and valid), −1: all. residual, limit (n,): golden between faults. value (3,): the
     struck value before and after; l of a query at the end. summed (N,) uint8: bit 0, 1: sums (N, 2) has another sum of
     scores, another prediction of a column. beyond (1,): score of a key that does not exist. l (1,), p,
-    row, s, q (N,), tree (⌈N/2⌉,), o, arrive, roots, scores, zeros (N + C,), all_scores (N_keys,).
+    row, s, q (N,), tree (⌈N/2⌉,), o, arrive, roots, scores, zeros (N + C,), all_scores (N_keys,). sink: a
+    `engines.replay.types.RowSink` for the rows that faults change.
     """
 
     w: Any
@@ -85,6 +86,7 @@ class Scratch(NamedTuple):
     only: Any
     summed: Any
     sums: Any
+    sink: Any
 
 
 @inner

@@ -7,12 +7,14 @@ The sequencer's faults, and stuck bits over several cycles, it hands back.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_sim.engines.replay.types import FALL_BACK, Faults, Outcomes
+from accel_sim.engines.replay.rows import ChangedRows
+from accel_sim.engines.replay.types import FALL_BACK, Faults, Outcomes, RowSink
 from accel_sim.faults.outcome import sum_of_squares
 from accel_sim.fused.arithmetic import rules
 from accel_sim.fused.behind import Comparisons, Rear
@@ -40,8 +42,10 @@ _NO_CODEC = Codec(0, 1, 0, 2)
 class FusedReplay:
     """The golden run of one job, ready to have faults replayed on it.
 
-    golden: the fault-free run. golden_square: Σ O² of it.
+    golden: the fault-free run. golden_square: Σ O² of it. gives_rows: `outcomes` can hand over the rows that change.
     """
+
+    gives_rows = True
 
     def __init__(self, machine: FusedMachine, job: Any) -> None:
         self.machine, self.job = machine, job
@@ -64,16 +68,18 @@ class FusedReplay:
         self._sel, self._mode = np.zeros(waves + 1, np.int64), np.zeros(waves + 1, np.int64)
         fill_edge(self._sel, self._mode, self._shape)
         self._compare = self._comparisons()
+        self._rows = ChangedRows(None, *self.golden.output.shape)
         self._scratch, self._room, self._arrived = self._rooms()
         self._rear, self._rear_around = self._behind()
         self._tiles = Tiles(self)
 
     def outcomes(self, slots: NDArray[np.int64], cycles: NDArray[np.int64], last_cycles: NDArray[np.int64],
                  ops: NDArray[np.int64], masks: NDArray[np.uint64], arith: NDArray[np.int64],
-                 stored: NDArray[np.int64]) -> Outcomes:
+                 stored: NDArray[np.int64], changed: Callable[[RowSink], None] | None = None) -> Outcomes:
         """Replay faults; see `accel_sim.engines.replay.types.Faults` for the arrays and `Outcomes` for what they
-        get."""
+        get. changed: as for `engines.replay.engine.ReplayEngine.outcomes`."""
         n = len(slots)
+        self._keep_rows(changed)
         faults = Faults(slots, cycles, last_cycles, ops, masks, arith, stored)
         out = self._clean(n)
         event = Event(*(np.zeros(n, np.int64) for _ in Event._fields))
@@ -85,7 +91,14 @@ class FusedReplay:
         replayed = self._tiles
         for number, (first, last) in zip(tiles.tolist(), itertools.pairwise(bounds), strict=True):
             replayed.replay(int(number), order[first:last], faults, event, out)
+        self._rows.hand_over()
+        self._keep_rows(None)
         return out
+
+    def _keep_rows(self, changed: Callable[[RowSink], None] | None) -> None:
+        """Make room for the rows that faults change; any fault may change all of them."""
+        self._rows = ChangedRows(changed, *self.golden.output.shape)
+        self._scratch = self._scratch._replace(sink=self._rows.sink)
 
     # -- the parts ---------------------------------------------------------------------------------------------
 
@@ -148,6 +161,7 @@ class FusedReplay:
             limit=self._compare.limit.copy(), scores=np.zeros(width), s=np.zeros(n), q=np.zeros(n),
             all_scores=np.zeros(self._x.s.shape[1]), zeros=np.zeros(width), beyond=np.zeros(1),
             only=np.full(1, -1, np.int64), summed=np.zeros(n, np.uint8), sums=np.zeros((n, 2)),
+            sink=self._rows.sink,
         )
         room = Room(words=np.zeros(n, np.int32), **{name: np.zeros(n) for name in Room._fields if name != "words"})
         return scratch, room, Arrived(np.zeros(n), np.zeros(n), np.zeros((width, n)))
@@ -218,10 +232,15 @@ class Tiles:
 
     def replay(self, number: int, order: NDArray[np.int64], faults: Faults, event: Event, out: Outcomes) -> None:
         """Replay faults of a tile."""
-        e, place = self.engine, self.at(number)
-        replay_tile(order, faults, event, e._places, self.snapshots[place], self.spacing, self.ports[place], self.edits,
-                    e._layout, e._program, e._x, e._clock, e._slots, e._shape, e._constants, e._rules, e._codec,
-                    e._rear_around, e._room, e._arrived, e._compare, e._rear, e._scratch, out)
+        e, place, done = self.engine, self.at(number), 0
+        while True:
+            done += replay_tile(order[done:], faults, event, e._places, self.snapshots[place], self.spacing,
+                                self.ports[place], self.edits, e._layout, e._program, e._x, e._clock, e._slots,
+                                e._shape, e._constants, e._rules, e._codec, e._rear_around, e._room, e._arrived,
+                                e._compare, e._rear, e._scratch, out)
+            if done == order.size:
+                return
+            e._rows.hand_over()
 
 
 __all__ = ["FALL_BACK", "FusedReplay"]

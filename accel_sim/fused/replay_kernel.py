@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from accel_sim.engines.replay.rows import is_full
 from accel_sim.engines.replay.types import CHANGED, FALL_BACK, MASKED
 from accel_sim.fused.behind import conclude, conclude_element, rear_cycle, replay_behind
 from accel_sim.fused.reach import (
@@ -232,10 +233,13 @@ def replay_strike(i: Any, tile: Any, e: Any, k: Any, places: Any, slot: Any, por
 def replay_tile(order: Any, faults: Any, e: Any, places: Any, snapshots: Any, spacing: int, ports: Any, edits: Any,
                 at: Any,
                 program: Any, x: Any, clock: Any, s: Any, g: Any, t: Any, f: Any, codec: Any, around: Any, room: Any,
-                arrived: Any, cmp: Any, rear: Any, w: Any, out: Any) -> None:
-    """Replay the faults `order`, all of the tile that has been made ready, into the outcomes `out`."""
+                arrived: Any, cmp: Any, rear: Any, w: Any, out: Any) -> Any:
+    """Replay the faults `order`, all of the tile that has been made ready, into the outcomes `out`. Returns how many of
+    them: the sink might not have had room for the rows of the next."""
     n, checked = g.size, g.columns > 0
     for j in range(order.shape[0]):
+        if is_full(x.out.shape[0], w.sink):
+            return j
         i = order[j]
         how, tile = e.how[i], e.tile[i]
         block = tile // clock.tiles
@@ -276,3 +280,4 @@ def replay_tile(order: Any, faults: Any, e: Any, places: Any, snapshots: Any, sp
             conclude(i, block, checked, x, n, f, codec, cmp, w, out)
         out.status[i] = status
         out.old_value[i], out.new_value[i] = w.value[0], w.value[1]
+    return order.shape[0]

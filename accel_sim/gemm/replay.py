@@ -10,6 +10,7 @@ that last, are handed back: the stepped engine runs the phase that they strike i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +21,8 @@ from accel_sim.arrays.operands import constants, rule_of
 from accel_sim.arrays.replay import ArrayReplay
 from accel_sim.arrays.replay_kernel import Strikes
 from accel_sim.engines.job import Job
-from accel_sim.engines.replay.types import CHANGED, FALL_BACK, Outcomes
+from accel_sim.engines.replay.rows import ChangedRows
+from accel_sim.engines.replay.types import CHANGED, FALL_BACK, Outcomes, RowSink
 from accel_sim.engines.result import RunResult
 from accel_sim.engines.stepped import Injection
 from accel_sim.faults.fault import Fault
@@ -52,7 +54,12 @@ BATCH = 4096
 
 
 class ReplayGemm:
-    """The golden run of one job, ready to have faults replayed on it. ConfigError as for the stepped engine."""
+    """The golden run of one job, ready to have faults replayed on it. ConfigError as for the stepped engine.
+
+    gives_rows: `outcomes` can hand over the rows that change.
+    """
+
+    gives_rows = True
 
     def __init__(self, machine: GemmMachine, job: Job) -> None:
         self.machine, self.job = machine, job
@@ -62,6 +69,7 @@ class ReplayGemm:
         self.given = self._golden.head.given
         self.timing = self.given.timing
         self._kept = keep(self._golden)
+        self._rows = self._rows_for(None)
         self._facts = facts_of(self._golden, spacing_for(self.given.sizes.n_keys))
         self._room, self._counts = make_room(self._golden, self._kept)
         self._rule, self._nan = rule_of(machine.array), constants(machine.array)[1]
@@ -87,10 +95,12 @@ class ReplayGemm:
         return injection
 
     def outcomes(self, slots: Ints, cycles: Ints, last_cycles: Ints, ops: Ints, masks: NDArray[np.uint64],
-                 arith: Any = None, stored: Any = None) -> Outcomes:
+                 arith: Any = None, stored: Any = None, changed: Callable[[RowSink], None] | None = None) -> Outcomes:
         """Replay faults: slot in the flat inventory, first and last machine cycle, op (0 inverts the bits of the mask,
-        1 clears them, 2 sets them), mask; all (n,). arith, stored: formats that other machines may have, ignored."""
+        1 clears them, 2 sets them), mask; all (n,). arith, stored: formats that other machines may have, ignored.
+        changed: as for `engines.replay.engine.ReplayEngine.outcomes`."""
         n = len(slots)
+        self._rows = self._rows_for(changed)
         cycles, last_cycles = np.asarray(cycles, np.int64), np.asarray(last_cycles, np.int64)
         ops, masks = np.asarray(ops, np.int64), np.asarray(masks, np.uint64)
         out = self._untouched(n)
@@ -113,7 +123,20 @@ class ReplayGemm:
             at = np.concatenate(in_array)
             slot = np.asarray(slots, np.int64) - self._starts[len(SEQUENCER)]
             self._array(at, slot, cycles, last_cycles, ops, masks, out)
+        self._rows.hand_over()
+        self._rows = self._rows_for(None)
         return out
+
+    def _rows_for(self, changed: Callable[[RowSink], None] | None) -> ChangedRows:
+        """Room for the rows that faults change; any fault may change all of them."""
+        return ChangedRows(changed, *self.golden.output.shape)
+
+    def _followed(self, kernel: Callable[..., int], count: int, *given: Any) -> None:
+        """Follow `count` faults with a kernel that stops where the sink might be full."""
+        done = kernel(0, *given)
+        while done < count:
+            self._rows.hand_over()
+            done = kernel(done, *given)
 
     def _untouched(self, n: int) -> Outcomes:
         """Outcomes of faults that change nothing."""
@@ -164,10 +187,11 @@ class ReplayGemm:
             out.status[at[changed]] = FALL_BACK
             return
         if self.machine.plain:
-            follow_plain(at[changed], begins[changed], ends[changed], changes.place, changes.value, self._world(out))
+            self._followed(follow_plain, changed.size, at[changed], begins[changed], ends[changed], changes.place,
+                           changes.value, self._world(out))
             return
-        follow(at[changed], name == "qk", begins[changed], ends[changed], changes.place, changes.value,
-               self._world(out))
+        self._followed(follow, changed.size, name == "qk", at[changed], begins[changed], ends[changed], changes.place,
+                       changes.value, self._world(out))
 
     def _world(self, out: Outcomes) -> World:
         """What the kernels follow faults with, whose outcomes go to `out`."""
@@ -175,7 +199,7 @@ class ReplayGemm:
                       out.max_ulp, out.nonfinite, out.rows)
         first, last = self.machine.product_names[0], self.machine.product_names[-1]
         return World(self._kept, self._facts, self._edges[first], self._edges[last], self.given.sizes, self.given.rules,
-                     self._nan, self._rule, self._codec, self._room, self._counts, found)
+                     self._nan, self._rule, self._codec, self._room, self._counts, found, self._rows.sink)
 
     # -- every other unit
 
@@ -237,7 +261,7 @@ class ReplayGemm:
         codec = np.tile(np.array(register.format.codec, np.int64), (at.size, 1))
         code = np.full(at.size, Lanes._fields.index(register.name))
         faults = LaneFaults(at, part * self.machine.lanes + lane, softmax, code, step, steps, ops[at], masks[at], codec)
-        follow_lanes(faults, self._one, self._world(out), out.old_value, out.new_value)
+        self._followed(follow_lanes, at.size, faults, self._one, self._world(out), out.old_value, out.new_value)
 
     # -- check units
 

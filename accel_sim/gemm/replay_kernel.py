@@ -13,6 +13,7 @@ import numpy as np
 
 from accel_sim.arrays.golden import add_products
 from accel_sim.engines.judgement import allowed_by, over
+from accel_sim.engines.replay.rows import is_full, keep_row
 from accel_sim.engines.replay.types import FALL_BACK
 from accel_sim.faults.outcome import add_rows
 from accel_sim.gemm.edge_step import corrected, is_data
@@ -566,7 +567,8 @@ def outputs_changed(kept: Any, facts: Any, z: Any, f: Any, w: Any, n: Any) -> An
 # ---- divide, compare, put right
 
 @inner
-def rows_again(i: Any, one: Any, kept: Any, facts: Any, g: Any, f: Any, codec: Any, w: Any, n: Any, found: Any) -> None:
+def rows_again(i: Any, one: Any, kept: Any, facts: Any, g: Any, f: Any, codec: Any, w: Any, n: Any, found: Any,
+               sink: Any) -> None:
     """Divide again, row by row, and measure. one: a query whose row and terms stand in the room already, or −1."""
     first, last = -1, -1
     for at in range(n.queries[0]):
@@ -576,7 +578,10 @@ def rows_again(i: Any, one: Any, kept: Any, facts: Any, g: Any, f: Any, codec: A
             for t in range(kept.u.shape[1]):
                 w.x[t] = np.float64(w.out2[m, kept.place2[t]])
             divided_row(w.o, w.terms[query], w.x, w.l[query], f, g.words)
+        before = found.rows[i]
         add_rows(i, kept.o[query:query + 1], w.o.reshape((1, w.o.shape[0])), codec, found)
+        if found.rows[i] > before:
+            keep_row(i, query, w.o, sink)
         if g.words > 0 and not (same(w.terms[query, 0], kept.terms[query, 0])
                                 and same(w.terms[query, 1], kept.terms[query, 1])):
             first = query if first < 0 else first
@@ -631,11 +636,14 @@ def begin_fault(n: Any) -> None:
 
 
 @kernel
-def follow(which: Any, scores: bool, begin: Any, end: Any, place: Any, value: Any, world: Any) -> None:
-    """Follow faults that enter as changes of a product: scores, or else undivided outputs. which (faults,): their
-    numbers in `found`; begin, end: their records of place, flat index m' · N' + n', rising, and value T."""
+def follow(start: int, scores: bool, which: Any, begin: Any, end: Any, place: Any, value: Any, world: Any) -> Any:
+    """Follow faults, from number `start` on, that enter as changes of a product: scores, or else undivided outputs.
+    which (faults,): their numbers in `found`; begin, end: their records of place, flat index m' · N' + n', rising, and
+    value T. Returns the number of the first that was not followed: the sink might not have had room for its rows."""
     w, n, kept = world.w, world.n, world.kept
-    for at in range(which.shape[0]):
+    for at in range(start, which.shape[0]):
+        if is_full(kept.o.shape[0], world.sink):
+            return at
         begin_fault(n)
         usable = True
         if scores:
@@ -650,6 +658,7 @@ def follow(which: Any, scores: bool, begin: Any, end: Any, place: Any, value: An
                 w.out2[m, place[j] % columns] = value[j]
                 note_dirty(m, w, n)
         behind(which[at], usable, -1, world)
+    return which.shape[0]
 
 
 @inner
@@ -662,7 +671,7 @@ def behind(i: Any, usable: Any, one: Any, world: Any) -> None:
         product_again(kept, facts, world.nan, world.rule, w, n)
         usable = outputs_changed(kept, facts, world.z2, f, w, n)
     if usable:
-        rows_again(i, one, kept, facts, world.g, f, world.codec, w, n, found)
+        rows_again(i, one, kept, facts, world.g, f, world.codec, w, n, found, world.sink)
         verdict(i, kept, facts.policies, w, n, found)
         found.status[i] = 1 if found.differs[i] or n.over[0] > 0 else 0
     else:
@@ -685,10 +694,13 @@ def weights_changed(query: Any, one: Any, kept: Any, facts: Any, f: Any, w: Any,
 
 
 @kernel
-def follow_lanes(faults: Any, one: Any, world: Any, old: Any, new: Any) -> None:
-    """Run the struck block of a lane for each of `LaneFaults`, and follow what it leaves. old, new: by number."""
+def follow_lanes(start: int, faults: Any, one: Any, world: Any, old: Any, new: Any) -> Any:
+    """Run the struck block of a lane for each of `LaneFaults` from number `start` on, and follow what it leaves. old,
+    new: by number in `found`. Returns what `follow` does."""
     w, n, kept, words = world.w, world.n, world.kept, world.g.words
-    for at in range(faults.i.shape[0]):
+    for at in range(start, faults.i.shape[0]):
+        if is_full(kept.o.shape[0], world.sink):
+            return at
         i, query = faults.i[at], faults.query[at]
         row = Memory(kept.s[query:query + 1], one.p, one.l, kept.u[query:query + 1], one.o,
                      kept.bound[query:query + 1], kept.first[query:query + 1])
@@ -708,3 +720,4 @@ def follow_lanes(faults: Any, one: Any, world: Any, old: Any, new: Any) -> None:
                 w.terms[query, 0], w.terms[query, 1] = one.lanes.fused_term[0], one.lanes.fused_sum[0]
             note_query(query, w, n)
             behind(i, True, query, world)
+    return faults.i.shape[0]

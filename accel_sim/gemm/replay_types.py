@@ -158,7 +158,7 @@ class Found(NamedTuple):
 
 class World(NamedTuple):
     """Everything that a fault is followed with. z1, z2: `EdgeSizes` of the products; g: `Sizes`; f: `Rules`; nan, rule:
-    of the array's arithmetic; codec: of the outputs; w: `Room`; n: `Counts`; found: `Found`."""
+    of the array's arithmetic; codec: of the outputs; w: `Room`; n: `Counts`; found: `Found`; sink: `RowSink`."""
 
     kept: Any
     facts: Any
@@ -172,6 +172,7 @@ class World(NamedTuple):
     w: Any
     n: Any
     found: Any
+    sink: Any
 
 
 class LaneFaults(NamedTuple):

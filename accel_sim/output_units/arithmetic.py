@@ -61,12 +61,10 @@ class Checker:
     @staticmethod
     def maximum(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
         """The larger of each two; NaN if either is, +0 of two zeros unless both are −0. Exact."""
-        x, y = _together(a, b)
-        out = np.where(x > y, x, y)
-        same = x == y
-        out[same] = np.where(x[same] == 0.0, x[same] + y[same], x[same])
-        out[np.isnan(x) | np.isnan(y)] = np.nan
-        return out
+        x, y = (np.asarray(z, dtype=np.float64) for z in (a, b))
+        out = np.asarray(np.maximum(x, y))  # NumPy's own: which zero and which NaN it takes depends on the CPU
+        np.add(x, y, out=out, where=(x == 0.0) & (y == 0.0))
+        return _one_nan(out)
 
     @classmethod
     def minimum(cls, a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
@@ -94,19 +92,35 @@ def rounded(x: np.ndarray, rounding: Rounding) -> np.ndarray:
 
 def as_read(x: np.ndarray, rounding: Rounding) -> np.ndarray:
     """What operators read from registers with these values: NaN is canonical, flushed subnormals are zeros."""
-    flushed = np.where(np.abs(x) < rounding.flush_below, np.copysign(0.0, x), x)
-    return np.where(np.isnan(x), np.nan, flushed)
+    out = np.array(x, dtype=np.float64)
+    if rounding.flush_below > 0.0:
+        small = np.abs(out) < rounding.flush_below
+        out[small] = np.copysign(0.0, out[small])
+    return _one_nan(out)
 
 
 def _together(a: np.ndarray | float, b: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.broadcast_arrays(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
-    return np.array(x, order="C"), np.array(y, order="C")
+    x, y = (np.asarray(z, dtype=np.float64) for z in (a, b))
+    shape = np.broadcast_shapes(x.shape, y.shape)
+    return _whole(x, shape), _whole(y, shape)
+
+
+def _whole(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """x in that shape, as kernels take arrays: contiguous and, since they are compiled for those, not read-only."""
+    if x.shape == shape and x.flags.c_contiguous and x.flags.writeable:
+        return x
+    return np.array(np.broadcast_to(x, shape), order="C")
 
 
 def _negated(x: np.ndarray | float) -> np.ndarray:
     """−x, which keeps the one NaN that there is."""
-    y = np.negative(np.asarray(x, dtype=np.float64))
-    return np.where(np.isnan(y), np.nan, y)
+    return _one_nan(np.asarray(np.negative(np.asarray(x, dtype=np.float64))))
+
+
+def _one_nan(x: np.ndarray) -> np.ndarray:
+    """x with every NaN made the canonical one, in place."""
+    x[np.isnan(x)] = np.nan
+    return x
 
 
 def _reduced(larger: Callable[[np.ndarray, np.ndarray], np.ndarray], x: np.ndarray, axis: int) -> np.ndarray:

@@ -24,6 +24,10 @@ from accel_sim.output_units.readback import read_back
 from accel_sim.output_units.stepped import OutputStepped, flags
 from accel_sim.output_units.verdict import Verdicts, merged, verdicts
 
+AT_ONCE = 1 << 16
+"""Elements of the rows that are compared at once: what stays in the cache while one operator after another goes over
+it."""
+
 
 class OutputReplay:
     """bare: the machine's own replay engine, on the clock, for the same job. One without `gives_rows` leaves the faults
@@ -131,8 +135,10 @@ class OutputReplay:
     def _judge_rows(self, sink: RowSink) -> Changes:
         """The comparisons that changed rows enter."""
         n, units = int(sink.filled[0]), len(self.units)
-        fault, query, rows = sink.fault[:n], sink.query[:n].copy(), sink.row[:n].copy()
-        found = [unit.compare(rows, query) for unit in self.units]
-        numbers = query[:, None] * units + np.arange(units)
-        residual, limit = (np.stack(x, axis=1).reshape(-1) for x in zip(*found, strict=True))
-        return Changes(np.repeat(fault, units), numbers.reshape(-1), residual, limit)
+        step = max(1, AT_ONCE // sink.row.shape[1])
+        residual, limit = np.empty((n, units)), np.empty((n, units))
+        for some in (slice(at, min(at + step, n)) for at in range(0, n, step)):
+            for u, unit in enumerate(self.units):
+                residual[some, u], limit[some, u] = unit.compare(sink.row[some], sink.query[some].copy())
+        numbers = sink.query[:n, None] * units + np.arange(units)
+        return Changes(np.repeat(sink.fault[:n], units), numbers.reshape(-1), residual.reshape(-1), limit.reshape(-1))

@@ -30,6 +30,22 @@ def config_with(*units: Any, lanes: int = 2, head_dim: int = 3, queries: int = 5
                              "checker": {"units": list(units)}, "workload": workload, **more})
 
 
+ARRAYS: dict[str, dict[str, Any]] = {
+    **{flow: {"kind": "gemm", "rows": 3, "cols": 2, "dataflow": flow, "head_dim": 4, "vector_lanes": 2}
+       for flow in ("os", "ws", "is")},
+    "fused": {"kind": "fused", "head_dim": 4, "exp_pieces": 4, "reciprocal_cycles": 3},
+}
+"""Small machines with arrays of PEs."""
+
+
+def array_with(name: str, *units: Any, queries: int = 5, keys: int = 6, **more: Any) -> Assembly:
+    """One of `ARRAYS` with check units, on a gaussian head."""
+    workload = {"kind": "gaussian", "queries": queries, "keys": keys}
+    architecture = {**ARRAYS[name], "max_keys": 16, "max_queries": 16}
+    return assemble(config_from_dict({"architecture": architecture, "checker": {"units": list(units)},
+                                      "workload": workload, **more}), measure=False)
+
+
 class Points:
     """Strikes the points that it is told to, in turn. kinds: into `accel_sim.faults.fault.KINDS`."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accel_sim.assembly import assemble
-from accel_sim.engines.replay import engine as replay_module
+from accel_sim.engines.replay import rows as rows_module
 from accel_sim.engines.replay.engine import ReplayEngine
 from accel_sim.kinds import bare, run_golden, stepped_engine
 from accel_sim.validation import validate
@@ -84,7 +84,7 @@ def test_rows_that_do_not_fit_the_sink_at_once(monkeypatch):
     rng = np.random.default_rng(2)
     index = rng.integers(0, assembly.universe.size, 2000)
     whole = assert_same_records(assembly, index)
-    monkeypatch.setattr(replay_module, "SINK_ELEMENTS", 1)  # room for the rows of a single fault
+    monkeypatch.setattr(rows_module, "SINK_ELEMENTS", 1)  # room for the rows of a single fault
     again = assert_same_records(assembly, index)
     assert all(np.array_equal(whole[name], again[name], equal_nan=whole[name].dtype.kind == "f") for name in whole)
 

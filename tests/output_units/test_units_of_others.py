@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from accel_sim.assembly import assemble
-from accel_sim.config import ConfigError, config_from_dict, installed, reference_markdown, schema, to_dict
+from accel_sim.config import ConfigError, config_from_dict, reference_markdown, schema, to_dict
 from accel_sim.kinds import make_machine, run_golden
 from output_units.draw import FUSED, RANGE, assert_same_records, config_with
 from output_units.packages import EXAMPLE, install, install_example
@@ -34,31 +34,6 @@ class Unit(OutputUnit):
     {body}
 '''
 COMPARE = "def compare(self, rows, queries, held): return np.zeros(len(rows)), None"
-
-
-@pytest.fixture
-def forget():
-    """What has been found installed is forgotten before the test and after it."""
-    def clear() -> None:
-        from accel_sim.config.checker import Checker
-        from accel_sim.config.explain import field_slot
-
-        installed.installed_names.cache_clear()
-        installed.installed.cache_clear()
-        items = field_slot(Checker, "units").items
-        assert items is not None and items.kinds is not None
-        items.kinds.forget()
-
-    clear()
-    yield clear
-    clear()
-
-
-@pytest.fixture
-def example(forget, tmp_path, monkeypatch):
-    """The package of the documentation, on the path."""
-    monkeypatch.syspath_prepend(install_example(tmp_path))
-    monkeypatch.delitem(sys.modules, "column_sum_unit", raising=False)
 
 
 def put(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: str, points: dict[str, str]) -> None:

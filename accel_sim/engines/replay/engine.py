@@ -24,6 +24,7 @@ from accel_sim.engines.observers.golden import Observed, Watched, room_to_watch
 from accel_sim.engines.observers.replay import ObserverReplay
 from accel_sim.engines.replay.codes import ADDRESS, IN_LANE, OTHER, code_of
 from accel_sim.engines.replay.kernel import keep_golden, replay_all, rows_again
+from accel_sim.engines.replay.rows import ChangedRows
 from accel_sim.engines.replay.store import Store
 from accel_sim.engines.replay.types import (
     Clockwork,
@@ -33,7 +34,6 @@ from accel_sim.engines.replay.types import (
     Scratch,
     Where,
     comparison_sink,
-    row_sink,
 )
 from accel_sim.engines.result import Comparison, RunResult
 from accel_sim.engines.stepped import Injection, SteppedEngine
@@ -44,9 +44,6 @@ from accel_sim.machines.lanes_schedule import SHARED_BY_LANES, pipeline_stage, s
 
 KEPT_BYTES = 1 << 27
 """Room for rows under another scale or key count, counted in doubles (most are kept as binary32)."""
-
-SINK_ELEMENTS = 1 << 20
-"""Room for changed rows, in elements."""
 
 MIN_SPACING, MAX_KEPT = 16, 16
 """Golden accumulators are kept every so many keys: not closer than the first, and not more than the second of them."""
@@ -121,15 +118,14 @@ class ReplayEngine:
         )
         order = np.argsort(cycles, kind="stable")  # block after block: what a block needs is set up once
         faults = Faults(slots, cycles, last_cycles, ops, masks, arith, stored)
-        sink, done = row_sink(0 if changed is None else self._sink_room, self._g.head_dim), 0
+        rows, done = ChangedRows(changed, self._g.lanes, self._g.head_dim), 0
         observers, of_check = self.observers, []
         compared = comparison_sink(0 if observers is None else observers.check_room)
         while done < n:
-            sink.filled[0] = compared.filled[0] = 0
+            compared.filled[0] = 0
             done = replay_all(order, done, faults, self._where, self._clockwork, self.store, self._g, self.roundings,
-                              self._data, self._codec, self._scratch, sink, compared, out)
-            if changed is not None:
-                changed(sink)
+                              self._data, self._codec, self._scratch, rows.sink, compared, out)
+            rows.hand_over()
             if observers is not None:
                 of_check.append(observers.of_check(compared))
         return out if observers is None else observers.joined(out, faults, order, of_check)
@@ -143,11 +139,6 @@ class ReplayEngine:
     def around(self) -> tuple[Any, Any, Any, Scratch]:
         """What else the kernels take: shape, roundings, surroundings, room to work in."""
         return self._g, self.roundings, self._data, self._scratch
-
-    @property
-    def _sink_room(self) -> int:
-        """Rows that a sink holds: all that one fault can change, and up to some megabytes of more."""
-        return max(self._g.lanes, SINK_ELEMENTS // self._g.head_dim)
 
     def inject(self, fault: Fault, stepped: SteppedEngine) -> Injection:
         """One fault that `outcomes` has left: told from the golden run where it can be, else run by `stepped`, the
