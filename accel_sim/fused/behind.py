@@ -18,6 +18,7 @@ from accel_sim.fused.step import ALARM_CYCLE, COMPARED, CYCLE, alarmed, check_st
 from accel_sim.fused.summed import SUMS, compare_sums_again, key_sum_before
 from accel_sim.fused.watched import AT_END, with_sum
 from accel_sim.machines.fused import WATCH_SUM
+from accel_sim.machines.fused_fate import keys_summed
 from accel_sim.numerics.jit import inner
 
 
@@ -239,18 +240,9 @@ def read_query(rear: Any, g: Any, f: Any, around: Any, cycle: Any, clock: Any, x
 @inner
 def keys_in_cycle(keys: Any, cycle: Any, clock: Any, x: Any, n: Any, f: Any) -> None:
     """keys (N,) becomes the sums of the keys at the start of a cycle of the fault-free run."""
-    block = cycle // clock.block
-    off = cycle - block * clock.block
-    waits = off - clock.tiles * clock.tile
-    tile = min(off // clock.tile, clock.tiles - 1)
-    count = min(max(0, off - tile * clock.tile - clock.load - 1), n)
+    _, tile, count, _ = keys_summed(cycle, clock, n)  # beyond the last block as in the first: none yet
     for e in range(n):
-        if waits > n or block >= clock.blocks:
-            keys[e] = 0.0
-        elif count == n:
-            keys[e] = x.summed.keys[tile, e]
-        else:
-            keys[e] = key_sum_before(x, e, tile, count, n, f)
+        keys[e] = x.summed.keys[tile, e] if count == n else key_sum_before(x, e, tile, count, n, f)
 
 
 @inner

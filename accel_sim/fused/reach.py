@@ -34,9 +34,9 @@ from accel_sim.fused.watched import (
     HERE,
     KEYS,
     RESIDUAL,
-    SO_FAR,
     TILES,
     TOLD,
+    excess_before,
     is_seen_by,
     rest_watched,
     tile_watched,
@@ -473,7 +473,7 @@ def replay_columns(tile: Any, first: Any, last: Any, k: Any, ports: Any, snapsho
             continue
         excess = w.w[at.excess + c]
         if key_tile > 0:
-            excess = maximum(excess, x.watched.table[query, TILES + 2 * (key_tile - 1) + SO_FAR])
+            excess = maximum(excess, excess_before(query, key_tile, x))
         excess = rest_watched(query, key_tile + 1, excess, copy, new, x, n, f)
         sees = x.allowed[query] > 0
         if key_tile == clock.tiles - 1 and not golden:

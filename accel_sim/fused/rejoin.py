@@ -27,7 +27,8 @@ State = NDArray[np.float64]
 Env = NDArray[np.int64]
 
 _DEAD = ("l", "o", "c", "scale")
-_ALARMS = ("alarm", "softmax_alarm", "rowsum_alarm")
+ALARMS = ("alarm", "softmax_alarm", "rowsum_alarm")
+"""The registers of the units' alarms."""
 
 
 class Rejoin:
@@ -38,7 +39,7 @@ class Rejoin:
         check = machine.check
         counted = any(frequent_of(unit) for unit in machine.units)
         self.carries = check is not None and check.granularity == "head" and not counted
-        ignored = (*_DEAD, *_ALARMS, *(("pred", "act") if self.carries else ()))
+        ignored = (*_DEAD, *ALARMS, *(("pred", "act") if self.carries else ()))
         self._kept = np.ones(machine.inventory.slots, dtype=np.bool_)
         for name in ignored:
             self._kept[self._span(name)] = False
@@ -54,7 +55,7 @@ class Rejoin:
         if not np.array_equal(state[self._kept].view(np.int64), golden[self._kept].view(np.int64)):
             return False
         # An alarm that only the fault-free run has raised would still be missed.
-        return all((state[self._span(name)] >= golden[self._span(name)]).all() for name in _ALARMS)
+        return all((state[self._span(name)] >= golden[self._span(name)]).all() for name in ALARMS)
 
     def last_comparison(self, state: State, golden: State, tile: int, last: Comparison) -> Comparison | None:
         """The output check's comparison at the end of the head, from the sums in `state` as query tile `tile` begins,

@@ -21,7 +21,7 @@ from accel_sim.engines.stepped import Injection, strike
 from accel_sim.faults.fault import Fault, FaultArrays, fault_arrays
 from accel_sim.fused.arithmetic import rules
 from accel_sim.fused.build import around, in_order, initial_state, shape, slots, watchers
-from accel_sim.fused.rejoin import Rejoin, skip_repeats
+from accel_sim.fused.rejoin import ALARMS, Rejoin, skip_repeats
 from accel_sim.fused.step import (
     ALARM_CYCLE,
     COMPARED,
@@ -300,8 +300,8 @@ class SteppedFused:
         count = min(int(env[COMPARED]), room)
         rest = [replace(c, cycle=c.cycle + late) for c in golden.comparisons[int(twin.env[COMPARED]):]]
         alarm = int(env[ALARM_CYCLE]) if env[ALARM_CYCLE] >= 0 else None
-        if alarm is None and any(state[self.machine.inventory.offsets[name]] != 0.0 for name in
-                                 ("alarm", "softmax_alarm", "rowsum_alarm") if name in self.machine.inventory):
+        offsets = self.machine.inventory.offsets
+        if alarm is None and any(state[offsets[name]] != 0.0 for name in ALARMS if name in offsets):
             alarm = int(env[CYCLE])  # raised in the last cycle, and first read in this one
         clean, ends = golden.alarm_cycle, golden.comparisons[-1] if golden.comparisons else None
         last = None if ends is None else self._rejoin.last_comparison(state, twin.state, number, ends)

@@ -58,15 +58,15 @@ def sum_keys(x: Any, n: Any, f: Any) -> None:
     for e in range(n):
         total = 0.0
         for tile in range(keys.shape[0]):
-            total = key_sum(x, e, tile, 0, n, total, f)
+            total = key_sum(x, e, tile * n, tile * n + n, total, f)
             keys[tile, e] = total
 
 
 @inner
-def key_sum(x: Any, e: Any, tile: Any, first: Any, n: Any, total: Any, f: Any) -> Any:
-    """A dimension's sum after a tile, from its key `first` on."""
-    for j in range(first, n):
-        total = plus(total, key_element(x, tile * n + j, e), f.operand, f.checker)
+def key_sum(x: Any, e: Any, first: Any, last: Any, total: Any, f: Any) -> Any:
+    """A dimension's sum with keys first … last − 1."""
+    for key in range(first, last):
+        total = plus(total, key_element(x, key, e), f.operand, f.checker)
     return total
 
 
@@ -74,9 +74,7 @@ def key_sum(x: Any, e: Any, tile: Any, first: Any, n: Any, total: Any, f: Any) -
 def key_sum_before(x: Any, e: Any, tile: Any, count: Any, n: Any, f: Any) -> Any:
     """A dimension's sum after `count` keys of a tile."""
     total = x.summed.keys[tile - 1, e] if tile > 0 else 0.0
-    for j in range(count):
-        total = plus(total, key_element(x, tile * n + j, e), f.operand, f.checker)
-    return total
+    return key_sum(x, e, tile * n, tile * n + count, total, f)
 
 
 @inner
@@ -234,7 +232,7 @@ def rest_of_keys(e: Any, tile: Any, total: Any, x: Any, n: Any, f: Any) -> Any:
     for at in range(tile, tiles):
         if is_bits(total, keys[at - 1, e] if at > 0 else 0.0):
             return keys[tiles - 1, e]
-        total = key_sum(x, e, at, 0, n, total, f)
+        total = key_sum(x, e, at * n, at * n + n, total, f)
     return total
 
 
@@ -244,7 +242,8 @@ def replay_key_sum(tile: Any, e: Any, count: Any, first: Any, k: Any, x: Any, cl
     """A strike on a sum of the keys after `count` keys of a tile; queries before column `first` have been read."""
     block, tile = tile // clock.tiles, tile % clock.tiles
     total = struck_and_noted(key_sum_before(x, e, tile, count, n, f), k, w)
-    total = rest_of_keys(e, tile + 1, key_sum(x, e, tile, count, n, total, f), x, n, f)
+    total = key_sum(x, e, tile * n + count, tile * n + n, total, f)
+    total = rest_of_keys(e, tile + 1, total, x, n, f)
     return note_predictions(block, e, total, first, x, n, f, w)
 
 
@@ -254,7 +253,8 @@ def replay_key_in_feed(tile: Any, e: Any, j: Any, k: Any, x: Any, clock: Any, n:
     block, tile = tile // clock.tiles, tile % clock.tiles
     element = struck_and_noted(key_element(x, tile * n + j, e), k, w)
     total = plus(key_sum_before(x, e, tile, j, n, f), element, f.operand, f.checker)
-    total = rest_of_keys(e, tile + 1, key_sum(x, e, tile, j + 1, n, total, f), x, n, f)
+    total = key_sum(x, e, tile * n + j + 1, tile * n + n, total, f)
+    total = rest_of_keys(e, tile + 1, total, x, n, f)
     return note_predictions(block, e, total, 0, x, n, f, w)
 
 

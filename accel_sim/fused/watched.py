@@ -75,6 +75,26 @@ def key_watched(excess: Any, copy: Any, new: Any, score: Any, masked: Any, limit
 
 
 @inner
+def watched_tile(query: Any, tile: Any, excess: Any, copy: Any, new: Any, s: Any, beyond: Any, x: Any, n: Any,
+                 f: Any) -> Any:
+    """(excess, copy, new) of the invariants' unit after a tile with scores s; beyond: that of a key that does not
+    exist."""
+    y = x.watched
+    for j in range(n):
+        key = tile * n + j
+        masked = key >= x.allowed[query] or key < x.first[query]
+        score = s[j] if j < s.shape[0] else beyond
+        excess, copy, new = key_watched(excess, copy, new, score, masked, y.table[query, SCORES], y.what, f)
+    return excess, copy, new
+
+
+@inner
+def excess_before(query: Any, tile: Any, x: Any) -> Any:
+    """The largest violation of a query before a tile."""
+    return x.watched.table[query, TILES + 2 * (tile - 1) + SO_FAR] if tile > 0 else 0.0
+
+
+@inner
 def read_again(excess: Any, copy: Any, new: Any, what: Any, f: Any) -> Any:
     """The largest violation of a query at its read-out, but for the sum."""
     excess = maximum(quiet(excess, f.checker), 0.0)
@@ -102,13 +122,8 @@ def watch_query(i: Any, x: Any, n: Any, f: Any) -> None:
             y.table[i, BEYOND] = one_step(x.q[i, r], 0.0, y.table[i, BEYOND], f)
     so_far, new = 0.0, -np.inf
     for tile in range(tiles):
-        first = tile * n
-        worst, copy = 0.0, new
-        for j in range(n):
-            key = first + j
-            score = x.s[i, key] if key < n_keys else y.table[i, BEYOND]
-            masked = key >= x.allowed[i] or key < x.first[i]
-            worst, copy, new = key_watched(worst, copy, new, score, masked, y.table[i, SCORES], y.what, f)
+        s = x.s[i, tile * n:min(n_keys, tile * n + n)]
+        worst, _, new = watched_tile(i, tile, 0.0, new, new, s, y.table[i, BEYOND], x, n, f)
         so_far = maximum(so_far, worst)
         y.table[i, TILES + 2 * tile + HERE] = worst
         y.table[i, TILES + 2 * tile + SO_FAR] = so_far
@@ -150,7 +165,7 @@ def tile_watched(query: Any, tile: Any, kind: Any, row: Any, at: Any, changed: A
     first = tile * n
     new = x.new_max[query, tile - 1] if tile > 0 else -np.inf
     copy = new
-    excess = y.table[query, TILES + 2 * (tile - 1) + SO_FAR] if tile > 0 else 0.0
+    excess = excess_before(query, tile, x)
     for j in range(n + 1):
         if j == min(at, n):
             if kind == NEW:
@@ -184,9 +199,6 @@ def rest_watched(query: Any, tile: Any, excess: Any, copy: Any, new: Any, x: Any
             excess = maximum(quiet(excess, f.checker), y.table[query, TILES + 2 * at + HERE])
             copy = new = x.new_max[query, at]
             continue
-        for j in range(n):
-            key = at * n + j
-            score = x.s[query, key] if key < x.s.shape[1] else y.table[query, BEYOND]
-            masked = key >= x.allowed[query] or key < x.first[query]
-            excess, copy, new = key_watched(excess, copy, new, score, masked, y.table[query, SCORES], y.what, f)
+        s = x.s[query, at * n:min(x.s.shape[1], at * n + n)]
+        excess, copy, new = watched_tile(query, at, excess, copy, new, s, y.table[query, BEYOND], x, n, f)
     return read_again(excess, copy, new, y.what, f)

@@ -26,7 +26,7 @@ from accel_sim.fused.column import (
 )
 from accel_sim.fused.golden import compared, sum_block
 from accel_sim.fused.reach import after_tile, golden_end, note_residual, note_row, same
-from accel_sim.fused.watched import BEYOND, SCORES, SO_FAR, TILES, key_watched, read_again, rest_watched
+from accel_sim.fused.watched import BEYOND, excess_before, read_again, rest_watched, watched_tile
 from accel_sim.machines.fused import WATCH_SCORE
 from accel_sim.numerics.arithmetic import move
 from accel_sim.numerics.jit import inner, kernel
@@ -99,26 +99,6 @@ def end_fault(i: Any, x: Any, n: Any, f: Any, cmp: Any, room: Any, w: Any, out: 
         index = cmp.at_block[blocks - 1]
         w.residual[index], w.limit[index], _, _ = compared(pred, act, cmp.threshold, cmp.relative, f)
     conclude_comparisons(i, cmp, w, out)
-
-
-@inner
-def watched_tile(query: Any, tile: Any, excess: Any, copy: Any, new: Any, s: Any, beyond: Any, x: Any, n: Any,
-                 f: Any) -> Any:
-    """(excess, copy, new) of the invariants' unit after a tile with scores s; beyond: that of a key that does not
-    exist."""
-    y = x.watched
-    for j in range(n):
-        key = tile * n + j
-        masked = key >= x.allowed[query] or key < x.first[query]
-        score = s[j] if j < s.shape[0] else beyond
-        excess, copy, new = key_watched(excess, copy, new, score, masked, y.table[query, SCORES], y.what, f)
-    return excess, copy, new
-
-
-@inner
-def excess_before(query: Any, tile: Any, x: Any) -> Any:
-    """The largest violation of a query before a tile."""
-    return x.watched.table[query, TILES + 2 * (tile - 1) + SO_FAR] if tile > 0 else 0.0
 
 
 @inner

@@ -299,18 +299,25 @@ def at_the_left(code: Any, row: Any, col: Any, cycle: Any, mode: Any, sel: Any, 
 
 
 @inner
-def in_key_sums(col: Any, cycle: Any, clock: Any, n: Any) -> Any:
-    """A strike on a sum of the keys: `wave` is how many keys of the tile are in it, `first` the first query that has
-    not been multiplied with it."""
+def keys_summed(cycle: Any, clock: Any, n: Any) -> Any:
+    """(block, tile, count, waits): what is in the sums of the keys as a cycle starts, `count` keys of a tile and all
+    before it in its block. waits: cycles of the wait that have passed; after N they are empty, for the next block."""
     block = cycle // clock.block
     off = cycle - block * clock.block
     waits = off - clock.tiles * clock.tile
-    if waits > n:  # it has been emptied for the next block
+    if waits > n:
         block, off, waits = block + 1, 0, -1
+    tile = min(off // clock.tile, clock.tiles - 1)
+    return block, tile, min(max(0, off - tile * clock.tile - clock.load - 1), n), waits
+
+
+@inner
+def in_key_sums(col: Any, cycle: Any, clock: Any, n: Any) -> Any:
+    """A strike on a sum of the keys: `wave` is how many keys of the tile are in it, `first` the first query that has
+    not been multiplied with it."""
+    block, tile, count, waits = keys_summed(cycle, clock, n)
     if block >= clock.blocks:
         return NONE, 0, NOTHING, 0, 0, 0, 0
-    tile = min(off // clock.tile, clock.tiles - 1)
-    count = min(max(0, off - tile * clock.tile - clock.load - 1), n)
     return KEYS, block * clock.tiles + tile, NOTHING, count, col, max(0, waits - 1), n
 
 

@@ -70,8 +70,9 @@ def program_memories(machine: ProgramMachine, timing: ProgramTiming) -> Memories
         elements = word_elements(tile.elements, stored[tile.role].width_bits)
         found.append(SlotMemory(tensor, (slots, tile.elements // elements), machine.formats[tile.role],
                                 stored[tile.role], elements, memory.ecc, (tile.rows, tile.cols), machine.plain))
-    spills = tuple(m.tensor for m in found for demands in (demands_of(timing.steps)[m.tensor],)
-                   if m.tensor not in OFF_CHIP and m.shape[0] < slots_for_life(demands))
+    demands = demands_of(timing.steps)
+    spills = tuple(m.tensor for m in found
+                   if m.tensor not in OFF_CHIP and m.shape[0] < slots_for_life(demands[m.tensor]))
     return Memories(tuple(found), False, spills)
 
 
@@ -80,7 +81,6 @@ def program_srams(machine: ProgramMachine, timing: ProgramTiming) -> tuple[Sram,
     roles = {tile.tensor: tile.role for step in timing.steps for tile in (*step.reads, *step.writes)}
     found = []
     for m in program_memories(machine, timing):
-        n_bytes = m.bits / 8
         banks = min(m.shape[0], machine.config.memory.sram_banks)
-        found.append(Sram(m.tensor, 8 * n_bytes, n_bytes / banks, m.width_bits / m.word_bits, roles[m.tensor]))
+        found.append(Sram(m.tensor, float(m.bits), m.bits / 8 / banks, m.width_bits / m.word_bits, roles[m.tensor]))
     return tuple(found)
